@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the store asks of a backend: an ordered map of kinds and keys with transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from .model import Query, Row
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """Sees its own writes. Good only until the function it was given to returns."""
+
+    def get(self, kind: str, key: str) -> Row | None: ...
+
+    def set(self, kind: str, key: str, row: Row) -> None: ...
+
+    def remove(self, kind: str, key: str) -> None: ...
+
+    def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]: ...
+
+    def kinds(self) -> list[str]:
+        """The kinds that have records, in order."""
+
+    def now(self) -> float:
+        """One clock for all users of the store."""
+
+
+class Backend(Protocol):
+    def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
+        """Call ``work`` in a serialisable transaction: all or nothing, durable when this returns.
+
+        On a conflict it is called again, so it must have no effect beyond the transaction.
+        """
+
+    def close(self) -> None: ...

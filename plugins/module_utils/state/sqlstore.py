@@ -1,0 +1,428 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``sqlite:`` and ``postgresql:``: one table, through SQLAlchemy.
+
+A body is kept as the text of its JSON, which comes back exactly; what is indexed of it stands in columns beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from heapq import merge
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..common.deadline import Deadline, wait_until
+from ..common.errors import (
+    DeadlineExceeded,
+    Denied,
+    InvalidInput,
+    NotFound,
+    OperationFailed,
+    RacksteadError,
+    Unreachable,
+    Unsupported,
+)
+from ..common.known import known
+from .backend import Transaction
+from .filestore import make_folder, sync_folder
+from .model import INDEXED, Query, Row, options, to_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine, TextClause
+
+T = TypeVar("T")
+TABLE = "rackstead_state"
+#: How long conflicts with other writers are tried again.
+RETRY_SECONDS = 60.0
+#: More values than this are not looked up one by one.
+MOST_LOOKUPS = 20
+PAGE = 1000
+
+
+class SqlBackend:
+    """Transactions on a database, tried again where they conflict."""
+
+    def __init__(self, database: Database) -> None:
+        with _libraries():
+            import sqlalchemy  # noqa: F401
+        self.database = database
+        #: One pool a process: what a fork inherits belongs to its parent, and stays untouched.
+        self._engines: dict[int, Engine] = {}
+        self._made = False
+
+    def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
+        from sqlalchemy import exc
+
+        def attempt() -> tuple[T] | None:
+            try:
+                return (self._attempt(work, write),)
+            except exc.DBAPIError as error:
+                if self.database.conflicts(error.orig):
+                    return None
+                # Not chained: the driver's error may hold what was to be written.
+                raise self._told(error, write) from None
+            except exc.TimeoutError:
+                raise DeadlineExceeded("no connection became free", where=self.database.where) from None
+
+        first, most = 0.001 + random.random() / 100, 0.02 + random.random() / 10
+        what = f"a transaction on {self.database.where} that meets no conflict"
+        return wait_until(attempt, Deadline(RETRY_SECONDS), what=what, first=first, most=most)[0]
+
+    def close(self) -> None:
+        engine = self._engines.pop(os.getpid(), None)
+        if engine is not None:
+            engine.dispose()
+
+    def _attempt(self, work: Callable[[Transaction], T], write: bool) -> T:
+        if not self._made and not self._make(write):
+            return _on_nothing(work)
+        with self._connect(write) as connection, connection.begin():
+            return work(SqlTransaction(connection, self.database.clock))
+
+    def _connect(self, write: bool) -> Connection:
+        engine = self._engines.get(os.getpid())
+        if engine is None:
+            engine = self._engines.setdefault(os.getpid(), self.database.engine())
+        return engine.connect().execution_options(writes=write, postgresql_readonly=not write)
+
+    def _make(self, write: bool) -> bool:
+        """Whether the table is there; a writer makes it."""
+        if not self.database.exists():
+            if not write:
+                return False
+            self.database.create()
+        with self._connect(write) as connection, connection.begin():
+            self._made = connection.scalar(_sql(self.database.present)) is not None
+            if write and not self._made:
+                for statement in self.database.schema():
+                    connection.execute(_sql(statement))
+        self._made = self._made or write
+        return self._made
+
+    def _told(self, error: Any, write: bool) -> RacksteadError:
+        """The driver's error as one of ours. Only its first line: others may show what was written."""
+        text = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+        if error.connection_invalidated and write:
+            text += "; whether the write was kept is not known"
+        return self.database.kind_of(error)(text, where=self.database.where)
+
+
+class SqlTransaction:
+    def __init__(self, connection: Connection, clock: str) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def get(self, kind: str, key: str) -> Row | None:
+        found = self._connection.execute(_sql(GET), {"kind": kind, "key": key}).first()
+        return Row(found.version, found.time, json.loads(found.body)) if found else None
+
+    def set(self, kind: str, key: str, row: Row) -> None:
+        marks = {name: _mark(row.body.get(name)) for name in INDEXED}
+        values = {"version": row.version, "time": row.time, "body": to_json(row.body), **marks}
+        self._connection.execute(_sql(SET), {"kind": kind, "key": key, **values})
+
+    def remove(self, kind: str, key: str) -> None:
+        self._connection.execute(_sql(REMOVE), {"kind": kind, "key": key})
+
+    def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
+        streams = [self._stream(kind, query, marks) for marks in _lookups(query)]
+        found = merge(*streams, key=lambda item: item[0], reverse=query.descending)
+        return list(itertools.islice(found, query.limit))
+
+    def kinds(self) -> list[str]:
+        """One step on the index for each."""
+        found: list[str] = []
+        statement = _sql(f"SELECT min(kind) FROM {TABLE} WHERE kind > :last")
+        while (kind := self._connection.scalar(statement, {"last": found[-1] if found else ""})) is not None:
+            found.append(kind)
+        return found
+
+    def now(self) -> float:
+        return float(self._connection.scalar(_sql(self._clock))) if self._clock else time.time()
+
+    def _stream(self, kind: str, query: Query, marks: Mapping[str, str | None]) -> Iterator[tuple[str, Row]]:
+        """What the query wants among the rows with these marks, page by page."""
+        cursor = query.after
+        size = min(query.limit, PAGE) if set(query.where) <= set(marks) else PAGE
+        while True:
+            statement, values = select(kind, query, marks, cursor)
+            rows = self._connection.execute(_sql(statement), {**values, "size": size}).all()
+            for row in rows:
+                body = json.loads(row.body)
+                if query.wants(body):
+                    yield row.key, Row(row.version, row.time, body)
+            if len(rows) < size:
+                return
+            cursor = rows[-1].key
+
+
+# -- statements -----------------------------------------------------------------------------------
+_COLUMNS = ("kind", "key", "version", "time", "body", *INDEXED)
+GET = f"SELECT version, time, body FROM {TABLE} WHERE kind = :kind AND key = :key"
+REMOVE = f"DELETE FROM {TABLE} WHERE kind = :kind AND key = :key"
+SET = (
+    f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+    f" ON CONFLICT (kind, key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[2:])}"
+)
+
+
+@cache
+def _sql(statement: str) -> TextClause:
+    from sqlalchemy import text
+
+    return text(statement)
+
+
+def schema(text: str, number: str, real: str) -> list[str]:
+    """The table and its indexes; ``text`` must compare by code point."""
+    marks = [f"{name} {text}" for name in INDEXED]
+    columns = [f"kind {text}", f"key {text}", f"version {number}", f"time {real}", "body TEXT"]
+    required = ", ".join(f"{column} NOT NULL" for column in columns)
+    made = [f"CREATE TABLE IF NOT EXISTS {TABLE} ({required}, {', '.join(marks)}, PRIMARY KEY (kind, key))"]
+    for names in [*((name,) for name in INDEXED), INDEXED]:
+        present = " AND ".join(f"{name} IS NOT NULL" for name in names)
+        index = f"{TABLE}_{'_'.join(names)}"
+        made.append(f"CREATE INDEX IF NOT EXISTS {index} ON {TABLE} (kind, {', '.join(names)}, key) WHERE {present}")
+    return made
+
+
+def select(kind: str, query: Query, marks: Mapping[str, str | None], cursor: str) -> tuple[str, dict[str, Any]]:
+    """The statement for a page of rows beyond ``cursor``: one range of an index."""
+    low, above, end = query.prefix, ">=", _after_prefix(query.prefix)
+    if cursor and query.descending:
+        end = min(end, cursor) if end else cursor
+    elif cursor and cursor >= low:
+        low, above = cursor, ">"
+    values: dict[str, Any] = {"kind": kind, **{name: mark for name, mark in marks.items() if mark is not None}}
+    clauses = ["kind = :kind", *(f"{name} {'IS NULL' if m is None else f'= :{name}'}" for name, m in marks.items())]
+    if low:
+        clauses, values["low"] = [*clauses, f"key {above} :low"], low
+    if end:
+        clauses, values["upper"] = [*clauses, "key < :upper"], end
+    order = "key DESC" if query.descending else "key"
+    where = " AND ".join(clauses)
+    return f"SELECT key, version, time, body FROM {TABLE} WHERE {where} ORDER BY {order} LIMIT :size", values
+
+
+def _lookups(query: Query) -> list[dict[str, str | None]]:
+    """What to look up in the indexed columns, one combination at a time; their union holds all that is wanted."""
+    wanted = {name: {_mark(value) for value in options(query.where[name])} for name in INDEXED if name in query.where}
+    lookups = [dict(zip(wanted, marks, strict=True)) for marks in itertools.product(*wanted.values())]
+    return lookups if len(lookups) <= MOST_LOOKUPS else [{}]
+
+
+def _mark(value: Any) -> str | None:
+    """What stands for a value in an indexed column: the same for equal ones, and short enough for an index."""
+    if value is None or isinstance(value, dict | list | tuple):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return to_json(value)[:200]
+
+
+def _after_prefix(prefix: str) -> str:
+    """The least text that is above all that start with ``prefix``; empty where there is none."""
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return ""
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if 0xD800 <= following < 0xE000 else following)
+
+
+# -- databases ------------------------------------------------------------------------------------
+class Database:
+    """What differs between them."""
+
+    #: how error messages call it; no password
+    where = ""
+    #: asks the server what time it is
+    clock = ""
+    #: gives a value if the table is there
+    present = ""
+
+    def engine(self) -> Engine:
+        raise NotImplementedError
+
+    def exists(self) -> bool:
+        """Whether there is a database to connect to."""
+        return True
+
+    def create(self) -> None:
+        raise NotImplementedError
+
+    def schema(self) -> list[str]:
+        raise NotImplementedError
+
+    def conflicts(self, error: Any) -> bool:
+        """Whether the same transaction may succeed now."""
+        raise NotImplementedError
+
+    def kind_of(self, error: Any) -> type[RacksteadError]:
+        raise NotImplementedError
+
+
+class Sqlite(Database):
+    present = f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.where = f"sqlite:{path}"
+
+    def engine(self) -> Engine:
+        from sqlalchemy import URL, create_engine, event
+
+        def connected(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # transactions begin where we say so
+            connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_mode = WAL")
+
+        def begun(connection: Connection) -> None:
+            writes = connection.get_execution_options().get("writes")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        engine = create_engine(URL.create("sqlite", database=str(self.path) if self.path else None))
+        event.listen(engine, "connect", connected)
+        event.listen(engine, "begin", begun)
+        return engine
+
+    def exists(self) -> bool:
+        return self.path is None or self.path.exists()
+
+    def create(self) -> None:
+        path = known(self.path)
+        try:
+            make_folder(path.parent)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            sync_folder(path.parent)
+        except OSError as error:
+            kind = Denied if isinstance(error, PermissionError) else OperationFailed
+            raise kind(str(error), where=self.where) from error
+
+    def schema(self) -> list[str]:
+        return schema("TEXT", "INTEGER", "REAL")
+
+    def conflicts(self, error: Any) -> bool:
+        import sqlite3
+
+        return _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+    def kind_of(self, error: Any) -> type[RacksteadError]:
+        import sqlite3
+
+        denied = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH)
+        return Denied if _sqlite_code(error.orig) in denied else OperationFailed
+
+
+class Postgres(Database):
+    clock = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+    present = f"SELECT to_regclass('{TABLE}')"
+    #: what a server says that lets nobody in: it comes without a code
+    _REFUSALS: ClassVar[dict[str, type[RacksteadError]]] = {
+        "authentication failed": Denied,
+        "no password supplied": Denied,
+        "no pg_hba.conf entry": Denied,
+        "does not exist": NotFound,
+    }
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        host = f"{url.host or url.query.get('host', '')}{f':{url.port}' if url.port else ''}"
+        self.where = f"postgresql://{url.username + '@' if url.username else ''}{host}/{url.database or ''}"
+
+    def engine(self) -> Engine:
+        from sqlalchemy import create_engine, event
+
+        def connected(connection: Any, _record: Any) -> None:
+            """Nobody waits for ever for a worker that was stopped in the middle."""
+            connection.execute("SET lock_timeout = '30s'")
+            connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+            connection.commit()
+
+        patience = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "rackstead"}
+        arguments = {name: value for name, value in patience.items() if name not in self.url.query}
+        engine = create_engine(
+            self.url,
+            isolation_level="SERIALIZABLE",
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+        event.listen(engine, "connect", connected)
+        return engine
+
+    def schema(self) -> list[str]:
+        # Two that make the table at once would clash in the catalogue.
+        lock = f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))"
+        return [lock, *schema('TEXT COLLATE "C"', "BIGINT", "DOUBLE PRECISION")]
+
+    def conflicts(self, error: Any) -> bool:
+        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+    def kind_of(self, error: Any) -> type[RacksteadError]:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if not state:
+            refusals = (kind for words, kind in self._REFUSALS.items() if words in str(error.orig))
+            return next(refusals, Unreachable)
+        if state == "42501":
+            return Denied
+        if state == "55P03":
+            return DeadlineExceeded
+        lost = error.connection_invalidated or state[:2] in ("08", "57")
+        return Unreachable if lost else OperationFailed
+
+
+@contextmanager
+def _libraries() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        hint = "install it with pip install 'sqlalchemy>=2' 'psycopg[binary]>=3.1', or use a file: store"
+        raise Unsupported(f"the Python library {error.name} is missing", where="state store", hint=hint) from error
+
+
+def _sqlite_code(error: Any) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _on_nothing(work: Callable[[Transaction], T]) -> T:
+    """Read a store that nobody has made yet."""
+    backend = SqlBackend(Sqlite(None))
+    try:
+        backend.run(lambda _tx: None, write=True)
+        return backend.run(work, write=False)
+    finally:
+        backend.close()
+
+
+def postgres_url(url: str) -> URL:
+    """SQLAlchemy's URL of ours. The password may stand in the environment, or where libpq looks for it."""
+    with _libraries():
+        import psycopg  # noqa: F401
+        from sqlalchemy import URL
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Not what it says: that may hold the password.
+        problem = "state store: the URL is not valid; allowed: postgresql://user@host:port/database?option=value"
+        raise InvalidInput([problem]) from None
+    return URL.create(
+        "postgresql+psycopg",
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else os.environ.get("RACKSTEAD_STATE_PASSWORD"),
+        host=parts.hostname,
+        port=port,
+        database=unquote(parts.path[1:]) or None,
+        query=dict(parse_qsl(parts.query)),
+    )

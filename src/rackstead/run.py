@@ -1,0 +1,320 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs one playbook of the collection through ansible-runner and hands back what its tasks returned."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .processes import COOKIE, end_all
+
+NAMESPACE = "rackstead.infra"
+COLLECTION = Path("ansible_collections/rackstead/infra")
+#: Where Ansible looks for collections if nobody says otherwise.
+DEFAULT_TREES = ("~/.ansible/collections", "/usr/share/ansible/collections")
+PATH_VARIABLES = (
+    "ANSIBLE_CONFIG",
+    "ANSIBLE_VAULT_PASSWORD_FILE",
+    "RACKSTEAD_CLIENT_CERT",
+    "RACKSTEAD_CLIENT_KEY",
+    "RACKSTEAD_CA_CERT",
+)
+#: ansible-runner empties a result longer than this many characters; a plan of a thousand instances is longer
+#: than its default.
+LONGEST_RESULT = 1 << 30
+PREFIX = "rackstead-run-"
+#: Exit code of an ansible-playbook that somebody else has killed.
+KILLED = 137
+STATUS = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_unreachable": "unreachable"}
+
+
+class Interrupted(BaseException):
+    """The user, or whoever ends this process, wants it to stop. Nobody on the way shall mistake it for a failure."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run: a playbook of the collection by its name, or another by its path or full name.
+
+    ``environment`` goes on top of this process's own; ``variable_files`` are ``-e @file``.
+    Values of ``variables`` are taken as they are; those of ``templates`` may hold Jinja2 expressions.
+    Without an ``inventory`` there is this machine alone. ``cookie`` marks the run's processes.
+    """
+
+    playbook: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    templates: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    variable_files: tuple[Path, ...] = ()
+    check: bool = False
+    diff: bool = False
+    verbosity: int = 0
+    limit: str = ""
+    tags: tuple[str, ...] = ()
+    inventory: str = ""
+    cookie: str = ""
+    #: seconds in which the processes of an interrupted run may end by themselves
+    grace: float = 5.0
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What one task returned on one host. ``status`` is ok, failed or unreachable."""
+
+    action: str
+    task: str
+    host: str
+    status: str
+    result: Mapping[str, Any]
+
+
+@dataclass
+class Outcome:
+    """A finished run: ansible-playbook's exit code, the tasks' results, and what it said outside of tasks."""
+
+    rc: int = 0
+    results: list[TaskResult] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def of(self, action: str) -> list[TaskResult]:
+        """Results of one module of the collection, such as ``plan``."""
+        return [found for found in self.results if found.action == f"{NAMESPACE}.{action}"]
+
+    @property
+    def failures(self) -> list[TaskResult]:
+        return [found for found in self.results if found.status != "ok"]
+
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+def run(request: Request, listen: Listener, progress: Callable[[Path], None] | None = None) -> Outcome:
+    """Run the playbook; call ``listen`` with every event of ansible-runner as it arrives.
+
+    ``progress`` is told the file that a plan task will write its progress to. Whatever ends this
+    early (see ``interruptible``) is raised on when no process of the run is left.
+    """
+    cookie = request.cookie or uuid.uuid4().hex
+    with _private_directory() as private:
+        follow = private / "progress.jsonl"
+        follow.touch(mode=0o600)
+        if progress is not None:
+            progress(follow)
+        try:
+            return _play(request, private, cookie, follow, listen)
+        except BaseException:
+            with _signals_held():
+                end_all(cookie, request.grace)
+            raise
+
+
+def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Listener) -> Outcome:
+    from ansible_runner.interface import run as play  # a tenth of a second, which --help need not pay
+
+    outcome = Outcome()
+
+    def on_event(event: dict[str, Any]) -> bool:
+        collect(event, outcome)
+        listen(event)
+        return False  # nothing of it stays on disk
+
+    _write_inventory(private)
+    _write_variables(private, request)
+    runner = play(
+        private_data_dir=str(private),
+        playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
+        inventory=request.inventory or str(private / "inventory" / "hosts.json"),
+        envvars=_environment(request, private, cookie, follow),
+        cmdline=_options(request) or None,
+        settings={"pexpect_timeout": 1, "suppress_output_file": True},
+        event_handler=on_event,
+        cancel_callback=lambda: False,
+        quiet=True,
+    )
+    outcome.rc = KILLED if runner.rc is None else int(runner.rc)
+    return outcome
+
+
+def _is_whole(playbook: str) -> bool:
+    return os.sep in playbook or "." in playbook
+
+
+def collect(event: Mapping[str, Any], outcome: Outcome) -> None:
+    data = event.get("event_data") or {}
+    status = STATUS.get(event["event"])
+    if status and not data.get("ignore_errors"):
+        action = data.get("resolved_action") or data.get("task_action") or ""
+        outcome.results.append(
+            TaskResult(action, data.get("task") or "", data.get("host") or "", status, data.get("res") or {})
+        )
+    elif event["event"] == "error" or "[ERROR]" in event.get("stdout", "") or "ERROR!" in event.get("stdout", ""):
+        outcome.errors.append(event.get("stdout", ""))
+
+
+def _options(request: Request) -> str:
+    """Options of ansible-playbook. Variables are not among them: those go by a private file."""
+    options = ["--check"] if request.check else []
+    options += ["--diff"] if request.diff else []
+    options += ["--limit", request.limit] if request.limit else []
+    options += ["--tags", ",".join(request.tags)] if request.tags else []
+    options += ["-" + "v" * request.verbosity] if request.verbosity else []
+    for path in request.variable_files:
+        options += ["-e", f"@{path.resolve()}"]
+    return shlex.join(options)
+
+
+def _environment(request: Request, private: Path, cookie: str, follow: Path) -> dict[str, str]:
+    beside = str(Path(sys.executable).parent)
+    found = {
+        "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": os.environ.get("ANSIBLE_PIPELINING", "1"),
+        "LC_ALL": "C.UTF-8",
+        "MAX_EVENT_RES": str(LONGEST_RESULT),
+        "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+        "RACKSTEAD_PROGRESS_FILE": str(follow),
+        COOKIE: cookie,
+    }
+    trees = _collection_trees()
+    if trees:
+        found["ANSIBLE_COLLECTIONS_PATH"] = trees
+    # The playbook runs in another directory: paths that are relative to this one must not be.
+    for name in PATH_VARIABLES:
+        if os.environ.get(name):
+            found[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    return found | dict(request.environment)
+
+
+def _collection_trees() -> str:
+    """ANSIBLE_COLLECTIONS_PATH that puts the collection of this package before another release of it.
+
+    Empty where Ansible finds the right one by itself: it looks at ``sys.path`` last.
+    """
+    own = Path(__file__).resolve().parent.parent
+    given = os.pathsep.join(
+        os.path.abspath(os.path.expanduser(tree))
+        for tree in os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(os.pathsep)
+        if tree
+    )
+    if given or not (own / COLLECTION).is_dir():
+        return given
+    rivals = [tree for tree in DEFAULT_TREES if (Path(tree).expanduser() / COLLECTION).is_dir()]
+    return os.pathsep.join([str(own), *DEFAULT_TREES]) if rivals else ""
+
+
+def _write_inventory(private: Path) -> None:
+    """The machine itself, with the Python that runs Ansible and temporary files that end with the run."""
+    local = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        "ansible_remote_tmp": str(private / "tmp"),
+    }
+    place = private / "inventory"
+    place.mkdir()
+    (place / "hosts.json").write_text(json.dumps({"all": {"hosts": {"localhost": local}}}))
+
+
+class _Literal(str):
+    """Text that Ansible shall not look into for templates."""
+
+
+#: Only text with one of these is looked into. Elsewhere the tag would let "false" become a boolean.
+TEMPLATE_SIGNS = ("{{", "{%", "{#")
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Literal(value) if any(sign in value for sign in TEMPLATE_SIGNS) else value
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _write_variables(private: Path, request: Request) -> None:
+    """Extra variables, in the file where ansible-runner looks for them: secrets must not be in an argv."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+    content = {**request.templates, **{name: _literal(value) for name, value in request.variables.items()}}
+    place = private / "env"
+    place.mkdir(mode=0o700)
+    (place / "extravars").touch(mode=0o600)
+    (place / "extravars").write_text(yaml.dump(content, Dumper=Dumper))
+
+
+@contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory only this user can read, gone at the end; those of killed runs go first."""
+    base = Path(tempfile.gettempdir())
+    _sweep(base)
+    private = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    lock = os.open(private / "new", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(private / "new", private / "lock")  # never to be seen unlocked by another run's sweep
+        (private / "tmp").mkdir(mode=0o700)
+        yield private
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what runs that were killed left: directories of ours whose lock nobody holds."""
+    for place in base.glob(f"{PREFIX}*"):
+        try:
+            if place.lstat().st_uid != os.getuid():
+                continue
+            lock = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # just being made, or not one of ours
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(place, ignore_errors=True)
+        except BlockingIOError:
+            continue  # in use
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise Interrupted in what runs inside."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """No interruption while the processes of an interrupted run are ended."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Prometheus may know. Ends and retries are read off the audit chain, so that those of all workers count."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter as Count
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from ansible_collections.rackstead.infra.plugins.module_utils.state.audit import key_of
+from ansible_collections.rackstead.infra.plugins.module_utils.state.backend import Backend, Transaction
+from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Query, Record
+from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ..jobs.model import JOB, Job, JobState
+from ..jobs.service import Service, open_jobs
+
+T = TypeVar("T")
+ENDS = {f"job.{state.value}": state for state in JobState if state.final}
+SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 180, 600, 1800, 3600, 7200)
+SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+
+class Metrics:
+    """Counts since this server was started, and what is open now."""
+
+    def __init__(self, service: Service) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.service = service
+        self.ended = self._counter("jobs_ended", "Jobs that came to their end.", ["workflow", "state"])
+        self.retried = self._counter("job_retries", "Further attempts after a failure.", ["workflow"])
+        self.interrupted = self._counter("job_interruptions", "Jobs whose worker went away.", ["workflow"])
+        self.duration = Histogram(
+            "rackstead_job_duration_seconds",
+            "From the first attempt's start to the end.",
+            ["workflow"],
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+        self.lag = Histogram(
+            "rackstead_event_lag_seconds",
+            "From an event to its sending to a client that follows.",
+            registry=self.registry,
+            buckets=SHORT,
+        )
+        self.latency = Histogram(
+            "rackstead_store_transaction_seconds",
+            "Transactions of this server on the state store.",
+            ["kind"],
+            registry=self.registry,
+            buckets=SHORT,
+        )
+        self.registry.register(Open(service))
+        self._chain = Chain(service)
+        self._lock = threading.Lock()
+        service.store.backend = Timed(service.store.backend, self.latency)
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"rackstead_{name}", text, labels, registry=self.registry)
+
+    def events(self, written: float) -> None:
+        """An event goes to a client; old ones that it asked for do not count."""
+        lag = time.time() - written
+        if lag < SECONDS[1]:
+            self.lag.observe(max(0.0, lag))
+
+    def text(self) -> bytes:
+        with self._lock:
+            for entry in self._chain.added():
+                self._take(entry)
+        return generate_latest(self.registry)
+
+    def _take(self, entry: AuditEntry) -> None:
+        workflow = str(entry.details.get("workflow", ""))
+        if entry.action == "job.retry":
+            self.retried.labels(workflow).inc()
+        elif entry.action == "job.interrupted":
+            self.interrupted.labels(workflow).inc()
+        elif entry.action in ENDS:
+            self._end(entry, workflow, ENDS[entry.action])
+        elif entry.action == "job.cancel":
+            job = self._job(entry)
+            if job and job.state is JobState.CANCELLED and job.attempt == 0:
+                self._end(entry, workflow, job.state)
+
+    def _end(self, entry: AuditEntry, workflow: str, state: JobState) -> None:
+        self.ended.labels(workflow, state.value).inc()
+        job = self._job(entry)
+        if job and job.started is not None and job.ended is not None:
+            self.duration.labels(workflow).observe(job.ended - job.started)
+
+    def _job(self, entry: AuditEntry) -> Job | None:
+        record = self.service.store.find(JOB, entry.target.partition("/")[2])
+        return Job.of(record) if record else None
+
+
+class Chain:
+    """The entries of the audit chain that were added since the last look."""
+
+    def __init__(self, service: Service) -> None:
+        self._store = service.store
+        self._after: str | None = None
+        self.added()
+
+    def added(self) -> Iterator[AuditEntry]:
+        if self._after is None:
+            last = self._store.audit(Query(descending=True, limit=1))
+            self._after = key_of(last[0].seq) if last else ""
+            return iter(())
+        return self._more(self._after)
+
+    def _more(self, after: str) -> Iterator[AuditEntry]:
+        while found := self._store.audit(Query(after=after, limit=500)):
+            for entry in found:
+                self._after = after = key_of(entry.seq)
+                yield entry
+
+
+class Open(Collector):
+    """Jobs that are not over, as they are when somebody asks."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        #: workflow and time of submission of jobs that were open at the last look
+        self._known: dict[str, tuple[str, float]] = {}
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())  # so that registering asks no store
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now, rows = self._service.store.read(self._look)
+        jobs = GaugeMetricFamily("rackstead_jobs", "Jobs that are not over.", labels=["workflow", "state"])
+        for (workflow, state), count in Count((self._known[row.key][0], row.body["state"]) for row in rows).items():
+            jobs.add_metric([workflow, state], count)
+        yield jobs
+        taken = {name for row in rows if row.body["state"] == JobState.RUNNING for name in row.body["target"]}
+        ready = [row for row in rows if row.body["state"] != JobState.RUNNING and row.body["not_before"] <= now]
+        waits = [row for row in ready if taken & set(row.body["target"])]
+        yield GaugeMetricFamily("rackstead_queue_depth", "Jobs that wait and whose time has come.", len(ready))
+        age = now - min((self._known[row.key][1] for row in ready), default=now)
+        yield GaugeMetricFamily("rackstead_queue_age_seconds", "Since the oldest of them was submitted.", age)
+        yield GaugeMetricFamily("rackstead_lease_waits", "Those of them whose target another job has.", len(waits))
+        alive = 1 if self._service.alive() else 0
+        yield GaugeMetricFamily("rackstead_worker_alive", "1 if any worker gives signs of life.", alive)
+
+    def _look(self, change: Change) -> tuple[float, list[Record]]:
+        rows = open_jobs(change)
+        known = self._known
+        for row in rows:
+            if row.key not in known:
+                body = change.get(JOB, row.key).body
+                known[row.key] = (str(body["workflow"]), float(body["created"]))
+        self._known = {row.key: known[row.key] for row in rows}
+        return change.now(), rows
+
+
+class Timed:
+    """A backend whose transactions are measured."""
+
+    def __init__(self, backend: Backend, histogram: Histogram) -> None:
+        self.backend = backend
+        self._seen = {write: histogram.labels("write" if write else "read") for write in (True, False)}
+
+    def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
+        with self._seen[write].time():
+            return self.backend.run(work, write=write)
+
+    def close(self) -> None:
+        self.backend.close()

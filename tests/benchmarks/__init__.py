@@ -1,0 +1,4 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the collection is, beside its peers and the daemon's own floor: ``python -m tests.benchmarks``."""

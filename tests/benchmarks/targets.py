@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was asked for, and whether it was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import connection, lifecycle, scale
+from .samples import Row
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target. ``least`` says that the measured value must not be below the limit."""
+
+    target: str
+    limit: float
+    unit: str
+    measured: float | None
+    least: bool = False
+    why: str = ""  # where there is no value
+
+    @property
+    def reached(self) -> bool | None:
+        if self.measured is None:
+            return None
+        return self.measured >= self.limit if self.least else self.measured <= self.limit
+
+    def document(self) -> dict[str, Any]:
+        measured = None if self.measured is None else round(self.measured, 3)
+        sign = ">=" if self.least else "<="
+        found = {"target": self.target, "limit": f"{sign} {self.limit:g} {self.unit}", "measured": measured}
+        return {**found, "reached": self.reached, **({"why": self.why} if self.why else {})}
+
+
+def floor_of(rows: Iterable[Row], operation: str) -> Row | None:
+    """The best of the numbers of workers."""
+    found = [row for row in rows if row.operation == operation and row.contender.startswith(lifecycle.FLOOR)]
+    return min(found, key=lambda row: row.whole(), default=None)
+
+
+def find(rows: Iterable[Row], operation: str, contender: str) -> Row | None:
+    return next((row for row in rows if (row.operation, row.contender) == (operation, contender)), None)
+
+
+def _what(operation: str, row: Row | None) -> str:
+    return f"{operation} {row.count}" if row else f"{operation} …"
+
+
+def verdicts(rows: list[Row]) -> list[Verdict]:
+    """All targets of the issue, measured or not."""
+    return [*_against_floor(rows), *_nothing_to_do(rows), _inventory(rows), *_connection(rows), *_memory(rows)]
+
+
+def _against_floor(rows: list[Row]) -> Iterator[Verdict]:
+    for operation in (lifecycle.CREATE, lifecycle.START, lifecycle.DELETE):
+        ours, floor = find(rows, operation, lifecycle.OURS), floor_of(rows, operation)
+        value = ours.net / floor.whole() if ours and floor else None
+        yield Verdict(f"{_what(operation, ours)}, net", 1.3, "x floor", value, why="not measured")
+
+
+def _nothing_to_do(rows: list[Row]) -> Iterator[Verdict]:
+    ours, peer = (find(rows, lifecycle.NOTHING, name) for name in (lifecycle.OURS, lifecycle.LXD))
+    what = _what(f"{lifecycle.NOTHING} on", ours)
+    yield Verdict(f"{what}, net", 0.5, "s", ours.net if ours else None, why="not measured")
+    value = peer.whole() / ours.whole() if ours and peer else None
+    yield Verdict(
+        f"{what}, whole process, against lxd_container",
+        12,
+        "x as fast",
+        value,
+        least=True,
+        why="lxd_container was not measured",
+    )
+
+
+def _inventory(rows: list[Row]) -> Verdict:
+    ours = find(rows, scale.INVENTORY, scale.PLUGIN)
+    return Verdict(f"{_what('inventory of', ours)}, net", 0.6, "s", ours.net if ours else None, why="not measured")
+
+
+def _connection(rows: list[Row]) -> Iterator[Verdict]:
+    """Asked for as each plugin comes; with pipelining on for both it is told, and asked nothing."""
+    ours, peer = (find(rows, connection.DEFAULTS, name) for name in (connection.OURS, connection.PEER))
+    value = peer.whole() / ours.whole() if ours and peer else None
+    what = f"{_what('20-task play on', ours)}, whole process, against community.general.incus"
+    yield Verdict(what, 1.5, "x as fast", value, least=True, why="not measured")
+
+
+def _memory(rows: list[Row]) -> Iterator[Verdict]:
+    found = [row for row in rows if row.contender == lifecycle.OURS and "peak_rss" in row.extra]
+    for row in found:
+        yield Verdict(f"memory, {row.operation}", 150, "MB", row.extra["peak_rss"] / 1e6)
+    if not found:
+        yield Verdict("memory of the plan task", 150, "MB", None, why="not measured")

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The benchmark still runs: with two instances, on a daemon that a killed run left its project on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from testbed.daemon import running
+
+TOP = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP))  # the benchmark is a package below tests, named from the top
+
+from tests.benchmarks import bundle, lifecycle, process, targets
+from tests.benchmarks.floor import Refused, Rest
+from tests.benchmarks.samples import Row, Sample
+from tests.benchmarks.world import PROJECT
+
+TINY = "--count 2 --inventory 2 --memory 3 --repeats 1 --startups 1".split()
+
+
+def test_the_whole_with_tiny_numbers(tmp_path: Path) -> None:
+    """Every operation leaves figures; the leftovers of a killed run are gone before, ours after."""
+    figures = tmp_path / "figures.json"
+    with running() as daemon:
+        Rest(daemon.socket).ask("POST", "/projects", {"name": PROJECT, "config": {"features.images": "false"}})
+        left = {"type": "image", "alias": "tiny"}
+        root = {"root": {"type": "disk", "path": "/", "pool": "default"}}
+        Rest(daemon.socket, PROJECT).ask("POST", "/instances", {"name": "left-over", "source": left, "devices": root})
+        chosen = ["--parts", "lifecycle", "scale", "--contenders", "ours", "floor", "incus"]
+        command = [sys.executable, "-m", "tests.benchmarks", "--socket", daemon.socket, "--json", str(figures)]
+        done = subprocess.run([*command, *TINY, *chosen], cwd=TOP, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(Refused, match="not found"):
+            Rest(daemon.socket).ask("GET", f"/projects/{PROJECT}")
+    assert "nothing to do on 2, net" in done.stdout and lifecycle.OURS in done.stdout
+    check_figures(json.loads(figures.read_text()))
+
+
+def check_figures(found: dict[str, object]) -> None:
+    rows = {(row["operation"], row["contender"]): row for row in found["rows"]}  # type: ignore[attr-defined]
+    for operation in lifecycle.OPERATIONS:
+        assert rows[operation, lifecycle.OURS]["whole"] > 0
+        assert rows[operation, lifecycle.COMMAND]["count"] == 2
+    for workers in (4, 8):
+        assert rows[lifecycle.START, f"{lifecycle.FLOOR}, {workers} workers"]["to_floor"] >= 1
+    memory = [target for target in found["targets"] if target["target"].startswith("memory")]  # type: ignore[attr-defined]
+    assert len(memory) == 3
+    assert all(20 < target["measured"] < 150 for target in memory)
+
+
+def test_a_scaled_row_keeps_the_startup_out_of_the_scaling() -> None:
+    start = Row("empty play", "ansible-playbook", 0, [Sample(1.0), Sample(1.0), Sample(9.0)])
+    row = Row("start", lifecycle.LXD, 50, [Sample(6.0)], start, did=10)
+    assert row.whole() == 1.0 + 5.0 * 5
+    assert row.net == 25.0
+
+
+@pytest.mark.parametrize(("seconds", "reached"), [(4.2, True), (4.4, False)])
+def test_a_target_is_the_ratio_to_the_best_floor(seconds: float, reached: bool) -> None:
+    start = Row("empty play", "ansible-playbook", 0, [Sample(1.0)])
+    floors = [Row(lifecycle.CREATE, f"{lifecycle.FLOOR}, {w} workers", 50, [Sample(s)]) for w, s in ((4, 2.5), (8, 3))]
+    ours = Row(lifecycle.CREATE, lifecycle.OURS, 50, [Sample(seconds)], start)
+    found = {verdict.target: verdict for verdict in targets.verdicts([*floors, ours])}
+    assert found["create stopped 50, net"].reached is reached
+    assert found["start …, net"].reached is None
+
+
+def test_memory_counts_the_children_too(tmp_path: Path) -> None:
+    grow = "import time; block = bytearray(b'x') * 60_000_000; time.sleep(0.3)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grow!r}])"
+    peak = process.Peak()
+    process.run([sys.executable, "-c", outer], os.environ, tmp_path, watch=peak)
+    assert peak.processes == 2
+    assert 60_000_000 < peak.pss <= peak.rss < 200_000_000
+
+
+def test_a_command_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(process.Failed, match="ended with 3:\nwhy"):
+        process.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"], os.environ, tmp_path)
+
+
+def test_a_bundle_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACKSTEAD_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RACKSTEAD_BENCH_BUNDLE", str(tmp_path / "none.whl"))
+    with pytest.raises(bundle.Unavailable, match=r"names no file: .*none\.whl"):
+        bundle.collections_tree()

@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes docs/schema/plan.schema.json anew: ``python -m tests.tools.schema``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.conftest import CHECKOUT
+
+
+def main(target: Path) -> None:
+    # The collection can be imported only now that the tests' paths are set up.
+    from ansible_collections.rackstead.infra.plugins.module_utils.instances.schema import schema_text
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(schema_text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(CHECKOUT / "docs" / "schema" / "plan.schema.json")
