@@ -15,9 +15,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,18 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     RacksteadError,
     Unreachable,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.state.errors import Fenced, VersionMoved
+from ansible_collections.rackstead.infra.plugins.module_utils.state.errors import VersionMoved
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
 from ..jobs import events
-from ..jobs.child import Account, result_of, write_whole
-from ..jobs.execution import Attempt, End, Verdict, result_file
-from ..jobs.model import JOB, Job, Result
-from ..jobs.workflows import Workflow, secrets_of
-from ..run import Outcome, collect
+from ..jobs.child import result_of
+from ..jobs.execution import Attempt, End, Verdict
+from ..jobs.model import Job, Result
+from ..jobs.workflows import Workflow
+from ..run import collect
 from .awx_client import Client, Settings, Unsure
+from .elsewhere import TEND, Elsewhere, Left, Log, Tender, forgotten
 
 log = logging.getLogger("rackstead.jobs")
 #: Kind of the notes; their key is the attempt's name.
@@ -52,8 +52,6 @@ MARK = "rackstead_job"
 SKEW = 3600.0
 #: Seconds for AWX to write the last events of a job that is over, and to end one that it was told to cancel.
 LAST_EVENTS, CANCEL = 30.0, 600.0
-#: Seconds between two looks at notes whose job needs them no more.
-TEND = 10.0
 OVER = ("successful", "failed", "error", "canceled")
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 #: What can be given at launch: the key in a job template, the question that must be open, and its name in AWX's page.
@@ -65,18 +63,12 @@ PROMPTS = {
 }
 
 
-class Left(Exception):
-    """The attempt is somebody else's from here on."""
-
-
 class Awx:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._closing = threading.Event()
-        self._pool = ThreadPoolExecutor(1, "awx")
-        self._tending: Future[None] | None = None
-        self._tended = time.monotonic()
+        self._tender = Tender("awx", self._end_forgotten, TEND)
 
     def check(self) -> None:
         """Raises what is wrong with the settings: no AWX there, or the token is none."""
@@ -90,25 +82,18 @@ class Awx:
         return Launch(self._settings, self._store, job, workflow, variables, folder)
 
     def tend(self) -> None:
-        busy = self._tending is not None and not self._tending.done()
-        if not busy and time.monotonic() - self._tended >= TEND:
-            self._tended = time.monotonic()
-            self._tending = self._pool.submit(self._end_forgotten)
+        self._tender.tend()
 
     def close(self) -> None:
         self._closing.set()
-        self._pool.shutdown()
+        self._tender.close()
 
     def _end_forgotten(self) -> None:
         """Cancel AWX jobs whose own job needs them no more, as one that was cancelled while no worker was at it."""
         client = Client(self._settings, self._closing.wait)
         try:
-            for note in self._store.list(NOTE, Query(limit=1000)):
-                found = self._store.find(JOB, str(note.body["job"]))
-                job = Job.of(found) if found else None
-                if (job is None or job.state.final or job.run != note.key) and ended(
-                    client, self._settings, note.key, note.body
-                ):
+            for note in forgotten(self._store, NOTE):
+                if ended(client, self._settings, note.key, note.body):
                     self._store.delete(NOTE, note.key, expect=note.version)
         except (RacksteadError, VersionMoved) as error:
             log.warning("%s; it is tried again", error)
@@ -147,78 +132,33 @@ def look_for(client: Client, run: str, note: Mapping[str, Any]) -> int:
     return 0
 
 
-class Log(events.EventLog):
-    """Events of an AWX job. Each bears the number it has there, so that none is written twice."""
-
-    source: Mapping[str, int] = {}
-
-    def add(self, event: str, **content: Any) -> None:
-        super().add(event, **content, **self.source)
-
-
-class Launch:
+class Launch(Elsewhere):
     """One attempt: launched if it is not yet, followed to its end."""
+
+    note = NOTE
 
     def __init__(
         self, settings: Settings, store: Store, job: Job, workflow: Workflow, variables: dict[str, Any], folder: Path
     ) -> None:
+        super().__init__(store, job, workflow, variables, folder)
         self._settings = settings
-        self._store = store
-        self._job = job
-        self._workflow = workflow
-        self._variables = variables
-        self._folder = folder
-        self._why: End | None = None
         self._wrong = ""
-        self._bell = threading.Event()
-        self._leave = threading.Event()
-        self._outcome = Outcome()
-        self._account = Account()
         self._counter = 0
-        self._note: dict[str, Any] = {}
-
-    # -- for the engine ----------------------------------------------------------------------------
-    def stop(self, end: End) -> None:
-        if end in (End.STOPPED, End.LOST) or self._why is None:
-            self._why = end
-        if end in (End.STOPPED, End.LOST):
-            self._leave.set()
-        self._bell.set()
-
-    def run(self, renew: Callable[[], bool], every: float) -> Verdict:
-        """AWX may keep a request waiting: the lease is renewed beside it."""
-        with ThreadPoolExecutor(1, "awx-job") as pool:
-            future = pool.submit(self._work)
-            while not wait([future], timeout=every).done:
-                if self._why is not End.LOST and not renew():
-                    self.stop(End.LOST)
-            return future.result()
 
     # -- the whole way -----------------------------------------------------------------------------
-    def _work(self) -> Verdict:
-        masked = self._workflow.masked(self._variables)
-        client = Client(self._settings, self._pause)
-        found = Log(self._folder, secrets_of(self._variables, masked))
-        with found:
-            try:
-                return self._attempt(client, found)
-            except (Left, Fenced):
-                return Verdict(self._why or End.LOST)
-            except RacksteadError as error:
-                if self._leave.is_set():
-                    return Verdict(self._why or End.LOST)
-                end = End.DIED if isinstance(error, Unreachable) else End.REFUSED
-                return Verdict(self._why or end, error=found.clean(str(error)))
-            finally:
-                client.close()
-
     def _pause(self, seconds: float) -> bool:
-        """Until there is something else to be done. True if nobody needs AWX's answers any more: who is to end an
-        AWX job does, who is to leave it alone does not."""
-        (self._leave if self._why else self._bell).wait(seconds)
+        """True if nobody needs AWX's answers any more."""
+        self._wait(seconds)
         return self._leave.is_set() or (bool(self._why) and not self._note.get("id"))
 
-    def _attempt(self, client: Client, found: Log) -> Verdict:
+    def _attempt(self, found: Log) -> Verdict:
+        client = Client(self._settings, self._pause)
+        try:
+            return self._all_of_it(client, found)
+        finally:
+            client.close()
+
+    def _all_of_it(self, client: Client, found: Log) -> Verdict:
         number = self._known(client) or self._launch(client, masked_names(self._workflow, self._variables))
         if not number:
             return Verdict(self._why or End.DIED)
@@ -276,13 +216,6 @@ class Launch:
                 if self._why:
                     return
             self._store.delete(NOTE, note.key)
-
-    def _remember(self, **content: Any) -> None:
-        """Write the note, if the job still is this worker's."""
-        if self._leave.is_set():
-            raise Left
-        self._note |= content
-        self._store.put(NOTE, self._job.run, self._note, fence=next(iter(self._job.held), None))
 
     def _template(self, client: Client) -> int:
         name = f"{self._settings.prefix}{self._job.workflow}"
@@ -408,9 +341,8 @@ class Launch:
             job = client.get(f"jobs/{number}/")
         self._take(client, number, found, seen, gaps=True)
         verdict = self._verdict(number, job, found)
-        if verdict.result:
-            write_whole(result_file(self._folder, self._job.execution), asdict(verdict.result))
-        self._store.delete(NOTE, self._job.run, fence=next(iter(self._job.held), None))
+        self._keep(verdict)
+        self._forget()
         return verdict
 
     def _verdict(self, number: int, job: Mapping[str, Any], found: Log) -> Verdict:
