@@ -21,6 +21,7 @@ from .answers import Exit
 from .cli_jobs import register as register_jobs
 from .cli_server import register as register_server
 from .cli_state import register as register_state
+from .cli_webhooks import register as register_webhooks
 from .options import BadUsage, Job, command
 from .run import Interrupted, Outcome, interruptible
 from .terminal import Terminal, broken_pipe_is_the_end
@@ -542,6 +543,7 @@ def version(job: Job) -> int:
 register_jobs(app)
 register_server(app)
 register_state(app)
+register_webhooks(app)
 
 
 # -- the way in -------------------------------------------------------------------------------------

@@ -521,6 +521,7 @@ def run_worker(told: Command, service: Service, settings: Any, executor: Executo
     import logging
 
     from .jobs.engine import Engine
+    from .webhooks.courier import delivering
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("rackstead").setLevel(logging.INFO)
@@ -528,7 +529,8 @@ def run_worker(told: Command, service: Service, settings: Any, executor: Executo
     engine.start()
     told.terminal.note(f"worker {engine.identity.id}: {settings.parallel} jobs at once, state and queue are ready")
     try:
-        threading.Event().wait()
+        with delivering(service.store):
+            threading.Event().wait()
     except Interrupted:
         told.terminal.note("stopping: what runs here goes on with the next worker")
     finally:

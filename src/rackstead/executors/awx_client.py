@@ -23,6 +23,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     Unreachable,
 )
 
+from ..reasons import reason_of
+
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
@@ -170,7 +172,7 @@ class Client:
             )
         except RequestException as error:
             kind = Unreachable if method == "GET" or _never_sent(error) else Unsure
-            raise kind(f"does not answer: {_reason(error)}", where=self.where) from error
+            raise kind(f"does not answer: {reason_of(error)}", where=self.where) from error
         return self._read(answer, method, path)
 
     def _read(self, answer: Response, method: str, path: str) -> dict[str, Any]:
@@ -222,11 +224,3 @@ def _never_sent(error: Exception) -> bool:
 
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     return isinstance(error, ConnectTimeout | SSLError) or isinstance(reason, NewConnectionError)
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause, which is the readable one."""
-    found: BaseException = error
-    while found.__cause__ or found.__context__:
-        found = found.__cause__ or found.__context__ or found
-    return getattr(found, "strerror", None) or " ".join(str(found).split()) or type(error).__name__

@@ -90,7 +90,7 @@ class Service:
             after = replace(job, cancel=who or "somebody")
             if job.state is not JobState.RUNNING:
                 after = replace(after, state=JobState.CANCELLED, ended=change.now())
-            told(change, after, who, "cancel", origin=origin)
+            told(change, after, who, "cancel", origin=origin, state=after.state.value)
             return save(change, after)
 
         job = self.store.change(work)

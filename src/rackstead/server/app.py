@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..jobs.service import Service
 from ..web import routes as web
-from . import problems, routes_jobs, routes_state
+from . import problems, routes_jobs, routes_state, routes_webhooks
 from .gate import SHOWN, Gate
 from .limits import Limits
 from .logs import AccessLog
@@ -56,7 +56,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(Limits)
     app.add_middleware(AccessLog)
-    for part in (router, routes_jobs.router, routes_state.router, web.router):
+    for part in (router, routes_jobs.router, routes_state.router, routes_webhooks.router, web.router):
         app.include_router(part)
     describe(app)
     return app

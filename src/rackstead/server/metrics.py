@@ -16,14 +16,15 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.backend impo
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Query, Record
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..jobs.ends import ended
 from ..jobs.model import JOB, Job, JobState
 from ..jobs.service import Service, open_jobs
+from ..webhooks import registry
 
 T = TypeVar("T")
-ENDS = {f"job.{state.value}": state for state in JobState if state.final}
 SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 180, 600, 1800, 3600, 7200)
 SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
@@ -59,6 +60,7 @@ class Metrics:
             buckets=SHORT,
         )
         self.registry.register(Open(service))
+        self.registry.register(Hooks(service))
         self._chain = Chain(service)
         self._lock = threading.Lock()
         service.store.backend = Timed(service.store.backend, self.latency)
@@ -84,12 +86,8 @@ class Metrics:
             self.retried.labels(workflow).inc()
         elif entry.action == "job.interrupted":
             self.interrupted.labels(workflow).inc()
-        elif entry.action in ENDS:
-            self._end(entry, workflow, ENDS[entry.action])
-        elif entry.action == "job.cancel":
-            job = self._job(entry)
-            if job and job.state is JobState.CANCELLED and job.attempt == 0:
-                self._end(entry, workflow, job.state)
+        elif state := ended(entry):
+            self._end(entry, workflow, state)
 
     def _end(self, entry: AuditEntry, workflow: str, state: JobState) -> None:
         self.ended.labels(workflow, state.value).inc()
@@ -160,6 +158,32 @@ class Open(Collector):
                 known[row.key] = (str(body["workflow"]), float(body["created"]))
         self._known = {row.key: known[row.key] for row in rows}
         return change.now(), rows
+
+
+class Hooks(Collector):
+    """How webhooks stand, whoever delivers them."""
+
+    def __init__(self, service: Service) -> None:
+        self._store = service.store
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())  # so that registering asks no store
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["webhook"]
+        counts = {
+            "delivered": CounterMetricFamily("rackstead_webhook_delivered", "Ends of jobs delivered.", labels=labels),
+            "failures": CounterMetricFamily("rackstead_webhook_failures", "Attempts in vain.", labels=labels),
+            "given_up": CounterMetricFamily("rackstead_webhook_given_up", "Deliveries given up.", labels=labels),
+        }
+        pending = GaugeMetricFamily("rackstead_webhook_pending", "Deliveries that wait or are tried.", labels=labels)
+        failing = GaugeMetricFamily("rackstead_webhook_failing", "1 if the last attempt was in vain.", labels=labels)
+        for hook, status in self._store.read(registry.every):
+            for name, family in counts.items():
+                family.add_metric([hook.name], getattr(status, name))
+            pending.add_metric([hook.name], status.pending)
+            failing.add_metric([hook.name], 1 if status.error else 0)
+        yield from (*counts.values(), pending, failing)
 
 
 class Timed:

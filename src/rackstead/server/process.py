@@ -25,6 +25,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from anyio.to_thread import current_default_thread_limiter
 
 from ..jobs.service import Service
+from ..webhooks.courier import delivering
 from .app import Settings, create_app
 from .limits import LARGEST_BODY, Protocol
 from .tokens import TOKEN
@@ -121,7 +122,8 @@ def run(service: Service, plan: Plan) -> None:
     plan.check(service)
     sys.setswitchinterval(SWITCH)
     listener = plan.address.bind()
-    asyncio.run(serve(service, plan, listener))
+    with delivering(service.store):
+        asyncio.run(serve(service, plan, listener))
 
 
 async def serve(service: Service, plan: Plan, listener: socket.socket) -> None:

@@ -20,6 +20,7 @@ from ..jobs import schedules
 from ..jobs.model import INPUT, JOB, KEY, OPEN
 from ..jobs.service import WORKER, Order
 from ..web.sessions import SESSION
+from ..webhooks import registry
 from . import paging
 from .gate import Caller, needs
 from .problems import Json, Refusal, described
@@ -45,7 +46,7 @@ IfMatch = Annotated[
     str, Header(pattern=r'^("?\d{1,15}"?)?$', description="Only if the record is at this version; 0: if there is none.")
 ]
 #: Never shown, and never written from outside.
-PRIVATE = (INPUT, KEY, SESSION, TOKEN)
+PRIVATE = (INPUT, KEY, SESSION, TOKEN, *registry.KINDS)
 MANAGED = (*RESERVED, *PRIVATE, JOB, OPEN, WORKER, schedules.SCHEDULE)
 ETAG = {"headers": {"ETag": {"description": "The version", "schema": {"type": "string"}}}}
 

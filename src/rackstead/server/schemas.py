@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from ..jobs.model import Job, JobState
 from ..jobs.workflows import LOWEST_PRIORITY, MOST_RETRIES
+from ..webhooks.registry import LONGEST_URL
+from ..webhooks.registry import NAME as WEBHOOK
 
 JOB_ID = r"^[0-9a-z]{26}$"
 WORKFLOW = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
@@ -252,6 +254,48 @@ class NewSchedule(Strict):
     priority: int | None = Field(None, ge=0, le=LOWEST_PRIORITY)
     retries: int | None = Field(None, ge=0, le=MOST_RETRIES)
     timeout: float | None = Field(None, gt=0, le=YEAR)
+
+
+class NewWebhook(Strict):
+    """A URL that is told of the ends of jobs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"name": "chat", "url": "https://receiver.example/rackstead", "states": ["failed"]}
+        },
+    )
+    name: str = Field(pattern=f"^{WEBHOOK}$")
+    url: str = Field(min_length=1, max_length=LONGEST_URL, description="http or https; redirects are not followed.")
+    states: list[Literal["completed", "failed", "cancelled"]] = Field([], description="Without any, all.")
+    workflows: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], max_length=100, description="Names or shell patterns. Without any, all."
+    )
+
+
+class WebhookBase(BaseModel):
+    name: str
+    url: str = Field(description="Without its query.")
+    states: list[str]
+    workflows: list[str]
+
+
+class WebhookMade(WebhookBase):
+    secret: str = Field(description="What the signatures are made with. Not told again.")
+
+
+class WebhookDocument(WebhookBase):
+    created: float
+    who: str
+    pending: int = Field(description="Deliveries that wait or are tried.")
+    delivered: int
+    failures: int = Field(description="Attempts in vain.")
+    given_up: int
+    last: float | None = Field(description="When something was delivered last.")
+    error: str = Field(description="Of the last attempt, if it was in vain.")
+
+
+class WebhookList(BaseModel):
+    items: list[WebhookDocument]
 
 
 class Health(BaseModel):
