@@ -47,6 +47,12 @@ def client_of(params: Mapping[str, Any]) -> IncusClient:
     return IncusClient(endpoint_of(params))
 
 
+def fallbacks(spec: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    """An argument spec whose options are taken from environment variables where they are not given."""
+    added = {option: {"fallback": (env_fallback, [variable])} for option, variable in variables.items()}
+    return {option: {**one, **added.get(option, {})} for option, one in spec.items()}
+
+
 def failure(error: RacksteadError) -> dict[str, Any]:
     """How an error looks in a task's result."""
     result: dict[str, Any] = {"msg": str(error), "failure": {"code": type(error).__name__, "where": error.where}}

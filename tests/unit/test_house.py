@@ -28,6 +28,7 @@ LONGEST_FUNCTION = 60
 DISTRIBUTIONS = {
     "ansible": "ansible-core",
     "ansible_runner": "ansible-runner",
+    "pyipmi": "python-ipmi",
     "websocket": "websocket-client",
     "yaml": "PyYAML",
 }
