@@ -97,7 +97,9 @@ def _install_by_apt() -> None:
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "-y", "-qq"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     found = re.search(r"^URIs:\s*(\S+)", Path("/etc/apt/sources.list.d/debian.sources").read_text(), re.MULTILINE)
-    if 'VERSION_ID="12"' in Path("/etc/os-release").read_text() and found:
+    sources = "".join(path.read_text() for path in Path("/etc/apt/sources.list.d").glob("*.sources"))
+    there = "bookworm-backports" in sources
+    if 'VERSION_ID="12"' in Path("/etc/os-release").read_text() and found and not there:
         keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
         source = f"Types: deb\nURIs: {found[1]}\nSuites: bookworm-backports\nComponents: main\nSigned-By: {keyring}\n"
         Path("/etc/apt/sources.list.d/bookworm-backports.sources").write_text(source)

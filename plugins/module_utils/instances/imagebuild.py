@@ -34,7 +34,7 @@ from ..common.units import format_size
 from .aptsources import DEBIAN_KEYRING, Source, parse, read_files, source_of, strip_credentials
 
 #: Part of an entry's name: raise it when the same packages are to give another image.
-RECIPE = 1
+RECIPE = 2
 DISTRIBUTIONS = {
     "debian": {"12": "bookworm", "13": "trixie"},
     "ubuntu": {"22.04": "jammy", "24.04": "noble"},
@@ -446,6 +446,8 @@ def metadata(recipe: Recipe, created: int) -> dict[str, object]:
         "templates": {
             "/etc/hostname": {"when": when, "template": "hostname.tpl"},
             "/etc/hosts": {"when": when, "template": "hosts.tpl"},
+            # Emptied in a copy, so that its first boot makes one of its own.
+            "/etc/machine-id": {"when": ["copy"], "template": "machine-id.tpl"},
             f"{SEED}/meta-data": {"when": when, "template": "meta-data.tpl"},
             **seeds,
         },
@@ -458,6 +460,7 @@ def metadata_tarball(recipe: Recipe, created: int) -> bytes:
         "metadata.yaml": json.dumps(metadata(recipe, created), indent=1),  # JSON is YAML
         "templates/hostname.tpl": "{{ container.name }}\n",
         "templates/hosts.tpl": HOSTS,
+        "templates/machine-id.tpl": "",
         "templates/meta-data.tpl": META_DATA,
         **{f"templates/{name}.tpl": _seed(name) for name in ("user-data", "vendor-data", "network-config")},
     }
