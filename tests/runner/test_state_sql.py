@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -28,8 +29,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query, Row
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.sqlstore import GET, TABLE, select
-from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
-from sqlalchemy import text
+from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change, Store
+from sqlalchemy import Engine, event, text
 from testbed.postgres import Postgres
 
 from tests.runner.state_backends import BACKENDS, Servers
@@ -86,7 +87,7 @@ def plan(store: Store, statement: str, values: dict[str, Any]) -> str:
     """How the database would find the answer."""
 
     def explain(tx: Any) -> str:
-        word = "EXPLAIN" if tx._clock else "EXPLAIN QUERY PLAN"
+        word = "EXPLAIN" if tx._database.clock else "EXPLAIN QUERY PLAN"
         return "\n".join(str(row[-1]) for row in tx._connection.execute(text(f"{word} {statement}"), values))
 
     return store.backend.run(explain, write=False)
@@ -121,6 +122,58 @@ def test_lists_walk_along_an_index(
 def test_a_record_is_found_by_an_index(full: Store) -> None:
     found = plan(full, GET, {"kind": "job", "key": "002000"})
     assert "pkey" in found or "autoindex" in found, found
+
+
+def statements(store: Store, work: Callable[[Change], object]) -> list[str]:
+    """What one transaction says to the database."""
+    found: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        store.change(work)
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    return [one for one in found if TABLE in one]
+
+
+def test_a_transaction_reads_a_row_once_and_writes_in_one_go(store: Store) -> None:
+    store.put("thing", "a", {"n": 0})
+
+    def work(change: Change) -> None:
+        change.fetch_ahead([("thing", name) for name in ("a", "b", "c", "none")])
+        for name in ("a", "b", "c"):
+            assert (change.find("thing", name) is None) is (name != "a")
+            change.put("thing", name, {"n": 1})
+        held = change.get("thing", "a").body
+        held["n"] = 7  # one's own, and nobody else's
+        assert change.get("thing", "a").body == {"n": 1} and change.find("thing", "none") is None
+        change.delete("thing", "b")
+        assert change.find("thing", "b") is None
+
+    said = statements(store, work)
+    assert [one.split()[0] for one in said] == ["SELECT"] * 3 + ["INSERT", "DELETE"], said  # migration, the four, floor
+    assert [one.key for one in store.list("thing")] == ["a", "c"] and store.get("thing", "a").version == 2
+
+
+def test_a_list_has_what_its_transaction_wrote(store: Store) -> None:
+    def work(change: Change) -> list[str]:
+        change.put("thing", "a", {})
+        change.put("thing", "b", {})
+        change.delete("thing", "a")
+        return [*change.kinds(), *(one.key for one in change.list("thing"))]
+
+    assert [name for name in store.change(work) if name != "meta"] == ["thing", "b"]
+
+
+def test_rows_are_fetched_ahead_by_the_index(full: Store) -> None:
+    backend = full.backend._backend.database  # type: ignore[attr-defined]
+    places = json.dumps([["job", f"{number:06d}"] for number in range(0, ROWS, 100)])
+    found = plan(full, backend.many, {"places": places})
+    assert "pkey" in found or "autoindex" in found, found
+    assert "Seq Scan" not in found, found
 
 
 def test_a_long_list_is_read_in_pages(full: Store) -> None:

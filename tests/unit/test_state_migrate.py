@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -57,6 +57,9 @@ class Memory:
 
     def remove(self, kind: str, key: str) -> None:
         self.rows.pop((kind, key), None)
+
+    def fetch_ahead(self, places: Collection[tuple[str, str]]) -> None:
+        """All is here."""
 
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
         keys = sorted(key for of, key in self.rows if of == kind and query.wants_key(key))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 from .model import Query, Row
@@ -17,6 +17,9 @@ class Transaction(Protocol):
     """Sees its own writes. Good only until the function it was given to returns."""
 
     def get(self, kind: str, key: str) -> Row | None: ...
+
+    def fetch_ahead(self, places: Collection[tuple[str, str]]) -> None:
+        """These kinds and keys will be asked for: a backend may get them in one go. Changes no answer."""
 
     def set(self, kind: str, key: str, row: Row) -> None: ...
 

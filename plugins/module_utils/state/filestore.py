@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -161,6 +161,9 @@ class FileTransaction:
         if (document["kind"], document["key"]) != (kind, key):
             raise _damaged(path, f"it is of {document['kind']}/{document['key']}")
         return _row(document)
+
+    def fetch_ahead(self, places: Collection[tuple[str, str]]) -> None:
+        """Each record is a file of its own."""
 
     def set(self, kind: str, key: str, row: Row) -> None:
         document = {"kind": kind, "key": key, "version": row.version, "time": row.time, "body": row.body}

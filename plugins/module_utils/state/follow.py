@@ -152,6 +152,7 @@ class Marking:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self.get, self.scan, self.kinds, self.now = tx.get, tx.scan, tx.kinds, tx.now
+        self.fetch_ahead = tx.fetch_ahead
 
     def set(self, kind: str, key: str, row: Row) -> None:
         self._tx.set(kind, key, row)

@@ -23,6 +23,7 @@ RESERVED = (AUDIT, LEASE, META)
 #: Fields of a body that every backend which can keeps an index of.
 INDEXED = ("state", "workflow")
 LONGEST_KEY = 200
+KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 #: The one field of what stands in a body in place of a sensitive value.
 SEALED = "$sealed"
 
@@ -122,7 +123,7 @@ def to_json(value: Any) -> str:
 
 # -- what is allowed ------------------------------------------------------------------------------
 def check_kind(kind: Any, problems: Problems, *, writing: bool = False) -> None:
-    if not isinstance(kind, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", kind):
+    if not isinstance(kind, str) or not KIND.fullmatch(kind):
         problems.add("kind", f"{shown(kind)} is not valid", "a small letter, then at most 62 of a-z 0-9 _ -")
     elif writing and kind in RESERVED:
         problems.add("kind", f'"{kind}" is the store\'s own', f"any kind but {', '.join(RESERVED)}")
@@ -130,7 +131,8 @@ def check_kind(kind: Any, problems: Problems, *, writing: bool = False) -> None:
 
 def check_key(key: Any, problems: Problems, *, name: str = "key") -> None:
     good = isinstance(key, str) and 1 <= len(key) <= LONGEST_KEY
-    if not good or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in key):
+    plain = good and key.isascii() and key.isprintable()
+    if not plain and (not good or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in key)):
         problems.add(name, f"{shown(key)[:60]} is not valid", f"1 to {LONGEST_KEY} characters, none of them a control")
 
 

@@ -13,7 +13,8 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from heapq import merge
@@ -32,7 +33,6 @@ from ..common.errors import (
     Unreachable,
     Unsupported,
 )
-from ..common.known import known
 from .backend import Transaction
 from .filestore import make_folder, sync_folder
 from .model import INDEXED, Query, Row, options, to_json
@@ -87,7 +87,10 @@ class SqlBackend:
         if not self._made and not self._make(write):
             return _on_nothing(work)
         with self._connect(write) as connection, connection.begin():
-            return work(SqlTransaction(connection, self.database.clock))
+            transaction = SqlTransaction(connection, self.database)
+            result = work(transaction)
+            transaction.flush()
+            return result
 
     def _connect(self, write: bool) -> Connection:
         engine = self._engines.get(os.getpid())
@@ -97,10 +100,8 @@ class SqlBackend:
 
     def _make(self, write: bool) -> bool:
         """Whether the table is there; a writer makes it."""
-        if not self.database.exists():
-            if not write:
-                return False
-            self.database.create()
+        if not self.database.there(write):
+            return False
         with self._connect(write) as connection, connection.begin():
             self._made = connection.scalar(_sql(self.database.present)) is not None
             if write and not self._made:
@@ -118,29 +119,63 @@ class SqlBackend:
 
 
 class SqlTransaction:
-    def __init__(self, connection: Connection, clock: str) -> None:
+    """Asks for no row twice, and sends what is written in one go: before a scan, and at the end (``flush``)."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
         self._connection = connection
-        self._clock = clock
+        self._database = database
+        #: rows as they are for this transaction: version, time and the body's text, so that none is shared
+        self._known: dict[tuple[str, str], tuple[int, float, str] | None] = {}
+        #: what is not sent yet, as parameters; None for a row that goes
+        self._unsent: dict[tuple[str, str], dict[str, Any] | None] = {}
+        #: the server's time when it was asked, and this machine's monotonic one
+        self._asked: tuple[float, float] | None = None
 
     def get(self, kind: str, key: str) -> Row | None:
-        found = self._connection.execute(_sql(GET), {"kind": kind, "key": key}).first()
-        return Row(found.version, found.time, json.loads(found.body)) if found else None
+        place = (kind, key)
+        if place not in self._known:
+            row = self._connection.execute(_sql(GET), {"kind": kind, "key": key}).first()
+            self._known[place] = (row.version, row.time, row.body) if row else None
+        found = self._known[place]
+        return Row(found[0], found[1], json.loads(found[2])) if found else None
+
+    def fetch_ahead(self, places: Collection[tuple[str, str]]) -> None:
+        wanted = [place for place in dict.fromkeys(places) if place not in self._known]
+        if len(wanted) > 1:
+            values = {"places": json.dumps(wanted)}
+            self._known.update(dict.fromkeys(wanted))
+            for row in self._connection.execute(_sql(self._database.many), values):
+                self._known[row.kind, row.key] = (row.version, row.time, row.body)
 
     def set(self, kind: str, key: str, row: Row) -> None:
+        body = to_json(row.body)
         marks = {name: _mark(row.body.get(name)) for name in INDEXED}
-        values = {"version": row.version, "time": row.time, "body": to_json(row.body), **marks}
-        self._connection.execute(_sql(SET), {"kind": kind, "key": key, **values})
+        values = {"kind": kind, "key": key, "version": row.version, "time": row.time, "body": body, **marks}
+        self._known[kind, key] = (row.version, row.time, body)
+        self._unsent[kind, key] = values
 
     def remove(self, kind: str, key: str) -> None:
-        self._connection.execute(_sql(REMOVE), {"kind": kind, "key": key})
+        self._known[kind, key] = None
+        self._unsent[kind, key] = None
+
+    def flush(self) -> None:
+        """Send what was written. Each row is named once, so the order does not matter."""
+        rows = [values for values in self._unsent.values() if values]
+        gone = [{"kind": kind, "key": key} for (kind, key), values in self._unsent.items() if values is None]
+        self._unsent.clear()
+        for statement, values in ((SET, rows), (REMOVE, gone)):
+            if values:
+                self._connection.execute(_sql(statement), values)
 
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
+        self.flush()
         streams = [self._stream(kind, query, marks) for marks in _lookups(query)]
         found = merge(*streams, key=lambda item: item[0], reverse=query.descending)
         return list(itertools.islice(found, query.limit))
 
     def kinds(self) -> list[str]:
         """One step on the index for each."""
+        self.flush()
         found: list[str] = []
         statement = _sql(f"SELECT min(kind) FROM {TABLE} WHERE kind > :last")
         while (kind := self._connection.scalar(statement, {"last": found[-1] if found else ""})) is not None:
@@ -148,7 +183,11 @@ class SqlTransaction:
         return found
 
     def now(self) -> float:
-        return float(self._connection.scalar(_sql(self._clock))) if self._clock else time.time()
+        if not self._database.clock:
+            return time.time()
+        if self._asked is None:
+            self._asked = float(self._connection.scalar(_sql(self._database.clock))), time.monotonic()
+        return self._asked[0] + time.monotonic() - self._asked[1]
 
     def _stream(self, kind: str, query: Query, marks: Mapping[str, str | None]) -> Iterator[tuple[str, Row]]:
         """What the query wants among the rows with these marks, page by page."""
@@ -240,39 +279,45 @@ def _after_prefix(prefix: str) -> str:
 
 
 # -- databases ------------------------------------------------------------------------------------
-class Database:
+class Database(ABC):
     """What differs between them."""
 
     #: how error messages call it; no password
-    where = ""
-    #: asks the server what time it is
-    clock = ""
+    where: str
+    #: asks the server what time it is; empty where that is this machine's time
+    clock: str
     #: gives a value if the table is there
-    present = ""
+    present: str
+    #: gives the rows of all places, which come as JSON: a list of kinds and keys
+    many: str
 
-    def engine(self) -> Engine:
-        raise NotImplementedError
+    @abstractmethod
+    def engine(self) -> Engine: ...
 
-    def exists(self) -> bool:
-        """Whether there is a database to connect to."""
-        return True
+    @abstractmethod
+    def there(self, write: bool) -> bool:
+        """Whether there is a database to connect to; a writer makes it where that is in its power."""
 
-    def create(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def schema(self) -> list[str]: ...
 
-    def schema(self) -> list[str]:
-        raise NotImplementedError
-
+    @abstractmethod
     def conflicts(self, error: Any) -> bool:
         """Whether the same transaction may succeed now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kind_of(self, error: Any) -> type[RacksteadError]:
-        raise NotImplementedError
+        """Which of our errors the driver's is."""
 
 
 class Sqlite(Database):
+    clock = ""
     present = f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"
+    # CROSS: the places first, each looked up in the index
+    many = (
+        f"SELECT s.kind, s.key, s.version, s.time, s.body FROM json_each(:places) AS p CROSS JOIN {TABLE} AS s"
+        " ON s.kind = json_extract(p.value, '$[0]') AND s.key = json_extract(p.value, '$[1]')"
+    )
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -296,11 +341,14 @@ class Sqlite(Database):
         event.listen(engine, "begin", begun)
         return engine
 
-    def exists(self) -> bool:
-        return self.path is None or self.path.exists()
+    def there(self, write: bool) -> bool:
+        if self.path is None or self.path.exists():
+            return True
+        if write:
+            self._create(self.path)
+        return write
 
-    def create(self) -> None:
-        path = known(self.path)
+    def _create(self, path: Path) -> None:
         try:
             make_folder(path.parent)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -327,6 +375,10 @@ class Sqlite(Database):
 class Postgres(Database):
     clock = "SELECT extract(epoch FROM clock_timestamp())::double precision"
     present = f"SELECT to_regclass('{TABLE}')"
+    many = (
+        f"SELECT s.kind, s.key, s.version, s.time, s.body FROM json_array_elements(CAST(:places AS json)) AS p"
+        f" JOIN {TABLE} AS s ON s.kind = p.value->>0 AND s.key = p.value->>1"
+    )
     #: what a server says that lets nobody in: it comes without a code
     _REFUSALS: ClassVar[dict[str, type[RacksteadError]]] = {
         "authentication failed": Denied,
@@ -340,6 +392,10 @@ class Postgres(Database):
         host = f"{url.host or url.query.get('host', '')}{f':{url.port}' if url.port else ''}"
         self.where = f"postgresql://{url.username + '@' if url.username else ''}{host}/{url.database or ''}"
 
+    def there(self, write: bool) -> bool:  # noqa: ARG002  nothing is made
+        """Databases are made by the server's administrator: where there is none, connecting says so."""
+        return True
+
     def engine(self) -> Engine:
         from sqlalchemy import create_engine, event
 
@@ -347,6 +403,8 @@ class Postgres(Database):
             """Nobody waits for ever for a worker that was stopped in the middle."""
             connection.execute("SET lock_timeout = '30s'")
             connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+            # Who looks at rows one by one conflicts with those who write the same rows, not with all writers.
+            connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
             connection.commit()
 
         patience = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "rackstead"}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -56,6 +56,10 @@ class Change:
     def __init__(self, transaction: Transaction, seal: Seal | None) -> None:
         self._tx = transaction
         self._seal = seal
+
+    def fetch_ahead(self, places: Collection[tuple[str, str]]) -> None:
+        """These kinds and keys will be asked for, which may be faster in one go. What is read is the same."""
+        self._tx.fetch_ahead(places)
 
     # -- records -----------------------------------------------------------------------------------
     def get(self, kind: str, key: str) -> Record:
@@ -149,40 +153,39 @@ class Change:
         """Take a lease, or extend one's own. Raises Held where another has it."""
         _check(LEASE, name)
         _check_holding(holder, seconds)
-        last, now = self._lease(name), self._tx.now()
+        row, now = self._tx.get(LEASE, name), self._tx.now()
+        last = Lease(name, **row.body) if row else None
         if last and last.holder and last.expires > now:
             if last.holder != holder:
                 until = datetime.fromtimestamp(last.expires, UTC).isoformat(timespec="seconds")
                 raise Held(f'"{last.holder}" holds it until {until}', where=f"lease {name}")
-            return self._hold(name, holder, last.token, now + seconds)
-        return self._hold(name, holder, (last.token if last else 0) + 1, now + seconds)
+            return self._hold(row, name, holder, last.token, now + seconds)
+        return self._hold(row, name, holder, (last.token if last else 0) + 1, now + seconds)
 
     def renew(self, lease: Lease, seconds: float) -> Lease:
         """Extend a lease that nobody has taken since. Raises Fenced if somebody has."""
         _check_holding(lease.holder, seconds)
-        self.check_fence(lease)
-        return self._hold(lease.name, lease.holder, lease.token, self._tx.now() + seconds)
+        row = self._own(lease)
+        return self._hold(row, lease.name, lease.holder, lease.token, self._tx.now() + seconds)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back; nothing happens if it is lost already. The token stays remembered."""
-        if self._owns(lease):
-            self._hold(lease.name, "", lease.token, 0.0)
+        row = self._tx.get(LEASE, lease.name)
+        if _is_of(lease, row):
+            self._hold(row, lease.name, "", lease.token, 0.0)
 
     def check_fence(self, lease: Lease) -> None:
         """Raises Fenced unless the lease is still this holder's, whatever the clock says."""
-        if not self._owns(lease):
+        self._own(lease)
+
+    def _own(self, lease: Lease) -> Row | None:
+        row = self._tx.get(LEASE, lease.name)
+        if not _is_of(lease, row):
             raise Fenced(f'"{lease.holder}" has lost it (token {lease.token})', where=f"lease {lease.name}")
+        return row
 
-    def _owns(self, lease: Lease) -> bool:
-        last = self._lease(lease.name)
-        return last is not None and (last.holder, last.token) == (lease.holder, lease.token)
-
-    def _lease(self, name: str) -> Lease | None:
-        row = self._tx.get(LEASE, name)
-        return Lease(name, **row.body) if row else None
-
-    def _hold(self, name: str, holder: str, token: int, expires: float) -> Lease:
-        row = self._tx.get(LEASE, name)
+    def _hold(self, row: Row | None, name: str, holder: str, token: int, expires: float) -> Lease:
+        """Write the lease whose row, if there is one, is ``row``."""
         body = {"holder": holder, "token": token, "expires": expires}
         self._tx.set(LEASE, name, Row((row.version if row else 0) + 1, self._tx.now(), body))
         return Lease(name, holder, token, expires)
@@ -310,7 +313,13 @@ class Store:
 
 
 def _sealed(body: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(name for name, value in body.items() if isinstance(value, Mapping) and SEALED in value))
+    """Of a body as it is kept: what came from JSON has no mappings but dictionaries."""
+    return tuple(sorted(name for name, value in body.items() if isinstance(value, dict) and SEALED in value))
+
+
+def _is_of(lease: Lease, row: Row | None) -> bool:
+    """Whether the row of a lease says that it is this holder's."""
+    return row is not None and (row.body["holder"], row.body["token"]) == (lease.holder, lease.token)
 
 
 def _check(

@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import NotFound
 from ansible_collections.rackstead.infra.plugins.module_utils.state.errors import Fenced
-from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Record
+from ansible_collections.rackstead.infra.plugins.module_utils.state.model import LEASE, Record
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change, Store
 
 from .execution import End, Verdict
-from .model import JOB, OPEN, Job, JobState, open_row
+from .model import INPUT, JOB, OPEN, Job, JobState, open_row
+from .together import Together
 
 #: The longest pause between two attempts, in seconds.
 LONGEST_PAUSE = 600.0
@@ -68,17 +68,23 @@ class Ledger:
         self.worker = worker
         self.host = host
         self.seconds = seconds
-        self._lock = threading.Lock()
+        self._together = Together(store)
 
-    def _change(self, work: Callable[[Change], T]) -> T:
-        """All these write to the end of the audit chain: side by side they would only make each other try again."""
-        with self._lock:
-            return self.store.change(work)
+    def _change(self, job_id: str, work: Callable[[Change], T], leases: Sequence[str] = (), *more: str) -> T:
+        """All these write to the end of the audit chain: side by side they would only make each other try again.
 
-    def begin(self, job_id: str, execution: int, collection: str) -> Job | None:
+        ``leases`` and further kinds of the job's records are what ``work`` looks at beside the job itself.
+        """
+        own = [(kind, job_id) for kind in (JOB, OPEN, *more)]
+        return self._together.change(work, [*own, *((LEASE, name) for name in leases)])
+
+    def begin(
+        self, job_id: str, execution: int, collection: str, look: Callable[[Change], None] | None = None
+    ) -> Job | None:
         """Take the leases and mark the job as running. None if this execution is not the job's any more.
 
-        Raises Held where another job has a lease; nothing is written then.
+        ``look`` may read the job's variables in the same transaction. Raises Held where another job has a lease;
+        nothing is written then.
         """
 
         def work(change: Change) -> Job | None:
@@ -88,6 +94,8 @@ class Ledger:
             holder = f"{job_id}.{execution}"
             leases = [change.lease(name, holder, self.seconds) for name in lease_names(job)]
             again = job.state is JobState.INTERRUPTED and job.attempt > 0
+            if look:
+                look(change)
             return save(
                 change,
                 replace(
@@ -104,7 +112,7 @@ class Ledger:
                 ),
             )
 
-        return self._change(work)
+        return self._change(job_id, work, (), INPUT)
 
     def bounce(self, job_id: str, execution: int, reason: str) -> None:
         """Its target is taken: back to those who wait."""
@@ -115,7 +123,7 @@ class Ledger:
                 later = change.now() + BOUNCE * random.uniform(0.5, 1.5)
                 save(change, replace(job, execution=execution + 1, not_before=later, error=reason))
 
-        self._change(work)
+        self._change(job_id, work)
 
     def renew(self, job: Job) -> None:
         """Raises Fenced where a lease is lost, or the job was given to somebody else."""
@@ -125,7 +133,7 @@ class Ledger:
             for lease in job.held:
                 change.renew(lease, self.seconds)
 
-        self._change(work)
+        self._change(job.id, work, [lease.name for lease in job.held])
 
     def end(self, job: Job, verdict: Verdict) -> Job:
         """Write how an attempt ended, which is the job's end or leads to another attempt. Raises Fenced."""
@@ -152,7 +160,7 @@ class Ledger:
                 change.release(lease)
             return after
 
-        return self._change(work)
+        return self._change(job.id, work, [lease.name for lease in job.held])
 
     def _mine(self, change: Change, job: Job) -> Job:
         now = load(change, job.id)
@@ -171,7 +179,7 @@ class Ledger:
                 after = replace(job, state=JobState.CANCELLED, ended=change.now(), error=reason)
                 told(change, save(change, after), ENGINE, after.state.value, error=reason)
 
-        self._change(work)
+        self._change(job_id, work)
 
     def abandon(self, job_id: str, execution: int) -> None:
         """Take a job from a worker that is not heard of. Its leases run out by themselves."""
@@ -181,7 +189,7 @@ class Ledger:
             if job.execution == execution and not job.state.final:
                 save(change, _interrupted(change, job) if job.state is JobState.RUNNING else _again(job))
 
-        self._change(work)
+        self._change(job_id, work)
 
 
 def _again(job: Job) -> Job:

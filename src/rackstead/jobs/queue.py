@@ -96,7 +96,8 @@ class Queue:
 
     def stop(self) -> None:
         """Wait for what runs to end, and leave the database."""
-        self._dbos.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
+        if self._dbos:
+            self._dbos.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
 
 
 def _prepare(url: str) -> None:
