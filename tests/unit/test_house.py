@@ -28,6 +28,7 @@ LONGEST_FUNCTION = 60
 DISTRIBUTIONS = {
     "ansible": "ansible-core",
     "ansible_runner": "ansible-runner",
+    "opentelemetry": "opentelemetry-sdk",
     "pyipmi": "python-ipmi",
     "websocket": "websocket-client",
     "yaml": "PyYAML",
@@ -180,7 +181,8 @@ def named(requirements: list[str]) -> set[str]:
 def test_requirements_are_what_is_imported() -> None:
     """Who installs the collection, builds an execution environment or installs the wheel gets what is imported."""
     project = tomllib.loads(text_of(TOP / "pyproject.toml"))["project"]
-    wheel, optional = project["dependencies"], named(project["optional-dependencies"]["surreal"])
+    extras = project["optional-dependencies"]
+    wheel, optional = project["dependencies"], named(extras["surreal"]) | named(extras["otel"])
     collection = [line for line in text_of(TOP / "meta/ee-requirements.txt").splitlines() if line[:1] != "#"]
     assert named(wheel) == imported("plugins", "src") - optional
     assert named(collection) == imported("plugins") - {"ansible-core", "PyYAML"} - optional

@@ -30,6 +30,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from ..executors import Executor
 from ..executors.local import Local
 from ..processes import NOBODY, end_all
+from ..tracing import traces
 from .events import EventLog
 from .execution import Attempt, End, Verdict, read_result, result_file
 from .ledger import Ledger, load
@@ -105,6 +106,7 @@ class Engine:
         self.identity = Identity(service.folder)
         self.ledger = Ledger(self.store, self.identity.id, this_host(), self.settings.lease)
         self.executor = executor or Local()
+        self._traces = traces("worker")
         self._collection = collection_version()
         self._queue = Queue(self.settings.queue or f"sqlite:///{service.folder}/queue.sqlite", self.identity.id)
         self._running: dict[str, Attempt | None] = {}
@@ -134,6 +136,8 @@ class Engine:
         self.executor.close()
         self.store.delete(WORKER, self.identity.id)
         self.identity.close()
+        if self._traces:
+            self._traces.close()
 
     def ring(self) -> None:
         with suppress(BlockingIOError):
@@ -247,8 +251,14 @@ class Engine:
             job = self.ledger.interrupt(job)
         elif verdict.end is not End.LOST:
             say(folder, job, "job_ended", result=verdict.end.value, error=verdict.error)
-            job = self.ledger.end(job, verdict)
+            job = self._end(job, verdict, folder)
         log.info("job %s: %s", job.id, job.state)
+
+    def _end(self, job: Job, verdict: Verdict, folder: Path) -> Job:
+        after = self.ledger.end(job, verdict)
+        if self._traces and after.state.final:
+            self._traces.job(after, folder)
+        return after
 
     def _attempt(self, job: Job, folder: Path) -> Verdict:
         try:
@@ -302,7 +312,7 @@ class Engine:
             folder = self.service.place(job.id)
             result = read_result(result_file(folder, job.execution))
             if result:
-                self.ledger.end(job, Verdict(End.RESULT, result, "\n".join(result.errors)))
+                self._end(job, Verdict(End.RESULT, result, "\n".join(result.errors)), folder)
             else:
                 say(folder, job, "job_interrupted")
                 self.ledger.interrupt(job)

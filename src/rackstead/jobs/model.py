@@ -83,6 +83,8 @@ class Job:
     inputs: dict[str, str] = field(default_factory=dict)
     collection: str = ""
     schedule: str = ""
+    #: of the request that submitted it, where traces are recorded (W3C)
+    traceparent: str = ""
     #: of the record, not in its body
     version: int = 0
 

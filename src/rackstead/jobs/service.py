@@ -53,6 +53,7 @@ class Order:
     retries: int | None = None
     timeout: float | None = None
     schedule: str = ""
+    traceparent: str = ""
 
 
 class Service:
@@ -240,6 +241,7 @@ def enter(change: Change, order: Order, workflow: Workflow, variables: dict[str,
         workflow.timeout if order.timeout is None else order.timeout,
         inputs=digests(workflow, variables),
         schedule=order.schedule,
+        traceparent=order.traceparent,
     )
     put_input(change, job.id, masked, variables)
     if order.idempotency_key:

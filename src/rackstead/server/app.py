@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from ..jobs.service import Service
+from ..tracing import Requests, traces
 from ..web import routes as web
 from . import problems, routes_jobs, routes_state, routes_webhooks
 from .gate import SHOWN, Gate
@@ -45,7 +46,7 @@ class Settings:
 
 def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     """The application. In ``app.state``: ``service``, ``gate`` (who asks), ``stopping`` (set when streams must
-    end), ``metrics`` and ``settings``."""
+    end), ``metrics``, ``settings`` and ``traces`` (None where none are recorded)."""
     app = FastAPI(title="rackstead", version=own_version(), description=ABOUT, redoc_url=None, docs_url=None)
     app.state.service = service
     app.state.settings = settings or Settings()
@@ -56,6 +57,9 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(Limits)
     app.add_middleware(AccessLog)
+    app.state.traces = traces("server")
+    if app.state.traces:
+        app.add_middleware(Requests, traces=app.state.traces)
     for part in (router, routes_jobs.router, routes_state.router, routes_webhooks.router, web.router):
         app.include_router(part)
     describe(app)

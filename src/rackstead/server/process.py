@@ -151,6 +151,8 @@ async def serve(service: Service, plan: Plan, listener: socket.socket) -> None:
         stopping.set()
         if keeper:
             await keeper
+        if app.state.traces:
+            await asyncio.to_thread(app.state.traces.close)
 
 
 def options(plan: Plan) -> dict[str, Any]:

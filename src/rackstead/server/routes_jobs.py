@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from ..jobs.model import Job, JobState
 from ..jobs.service import Order, Service
 from ..jobs.workflows import Workflow
+from ..tracing import TRACEPARENT
 from . import paging
 from .follow import Line, follow
 from .gate import Caller, Gate, needs
@@ -318,6 +320,7 @@ async def submitted(
     request: Request, caller: Caller, order: Order, body: Submission | Creation, base: str = ""
 ) -> Response:
     service = service_of(request)
+    order = replace(order, traceparent=request.scope.get(TRACEPARENT, ""))
     job = await run_in_threadpool(enter, service, caller, order, base)
     if body.wait:
         job = await waited(request, service, job, body.wait_seconds)

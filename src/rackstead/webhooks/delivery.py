@@ -20,7 +20,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.audit import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Lease, Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
-from ..jobs.ends import CANCEL, ENDS, ended
+from ..jobs.ends import CANCEL, ENDS, ended, hosts
 from ..jobs.ledger import ENGINE
 from ..jobs.model import JOB, Job, JobState
 from .registry import DELIVERY, STATUS, WEBHOOK, Status, Webhook
@@ -128,14 +128,6 @@ def message(entry: AuditEntry, state: JobState, job: Job | None) -> str:
 def written(kind: str, at: float, data: Mapping[str, Any]) -> str:
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json.dumps({"type": kind, "timestamp": when, "data": data}, separators=(",", ":"))
-
-
-def hosts(recap: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """How many hosts there were, and of how many something is to be told."""
-    found = {"all": len(recap)}
-    for name in ("changed", "failed", "unreachable"):
-        found[name] = sum(1 for counts in recap.values() if counts.get(name))
-    return found
 
 
 # -- after an attempt -------------------------------------------------------------------------------
