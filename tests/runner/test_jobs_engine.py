@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.open import 
 from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import keys_from_environment, new_key
 from testbed import postgres
 
+from rackstead.jobs.engine import Engine, Identity, Settings
 from rackstead.jobs.execution import read_result, result_file
 from rackstead.jobs.model import Job, JobState
 from rackstead.jobs.service import Order, Service
@@ -320,18 +319,42 @@ def test_a_killed_workers_jobs_go_on_when_it_starts_again(
     assert site.service.store.verify_audit().ok
 
 
-def test_random_kills_lose_no_job(site: Site) -> None:
-    chance = random.Random(20261121)
-    for number in range(4):
-        site.submit("ok", {"server": f"s{number % 3}"})
-    for _round in range(3):
-        worker = site.start(parallel=2)
-        threading.Event().wait(chance.uniform(0.0, 1.5))  # the moment is what is random here
-        kill(site, worker)
-    site.start(parallel=2)
-    for job in site.jobs:
-        assert site.ended(job).state is JobState.COMPLETED and site.ends_of(job) == ["job.completed"]
-    assert site.service.store.verify_audit().ok
+def test_a_job_whose_process_is_told_to_end_is_not_failed(site: Site) -> None:
+    """As a service manager does that stops a worker: it tells each of its processes, in any order."""
+    worker = site.start()
+    job = site.submit("sleeps", retries=0)
+    eventually(lambda: site.runs(1), "the job to run")
+    [child] = [pid for pid in children(worker.pid) if site.processes() & descendants(pid)]
+    os.kill(child, signal.SIGTERM)
+    eventually(lambda: site.runs(2), "it to run again")
+    site.go()
+    found = site.ended(job)
+    assert (found.state, found.attempt, found.execution) == (JobState.COMPLETED, 1, 2)
+    assert site.order == ["begin x", "begin x", "end x"] and site.ends_of(job) == ["job.completed"]
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in read(file).split()}
+
+
+def descendants(pid: int) -> set[int]:
+    found = children(pid)
+    return found.union(*(descendants(child) for child in found))
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # it ended meanwhile
+
+
+def test_an_engine_that_cannot_start_leaves_nothing(site: Site) -> None:
+    engine = Engine(site.service, Settings(queue=f"sqlite:///{site.folder}/none/queue.sqlite"))
+    with pytest.raises(sqlite3.OperationalError):
+        engine.start()
+    assert site.service.workers() == [] and not children(os.getpid())
+    assert Identity(site.service.folder).id == engine.identity.id  # its place is free again
 
 
 # -- two workers -----------------------------------------------------------------------------------
