@@ -32,13 +32,14 @@ class Seen:
 
 
 def spans(receiver: Receiver) -> list[Seen]:
-    found = []
+    """Each once: a batch is sent again if its answer was lost."""
+    found: list[Seen] = []
     for got in list(receiver.got):
         assert (got.path, got.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
         for part in ExportTraceServiceRequest.FromString(got.body).resource_spans:
             resource = _plain(part.resource.attributes)
             found += [_seen(one, resource) for scope in part.scope_spans for one in scope.spans]
-    return found
+    return list({one.id: one for one in found}.values())
 
 
 def _seen(span: Any, resource: dict[str, Any]) -> Seen:
