@@ -16,25 +16,29 @@ from typing import Annotated, Any
 
 import typer
 
-from . import answers, view
+from . import answers, completing, view
 from .answers import Exit
 from .cli_jobs import register as register_jobs
+from .cli_remote import register as register_remote
 from .cli_server import register as register_server
 from .cli_state import register as register_state
 from .cli_webhooks import register as register_webhooks
-from .options import BadUsage, Job, command
+from .options import BadUsage, Job, command, not_through_a_server
 from .run import Interrupted, Outcome, interruptible
 from .terminal import Terminal, broken_pipe_is_the_end
 
+HELP = ["-h", "--help"]
 app = typer.Typer(
     name="rackstead",
     help="Plans of containers and virtual machines on Incus: from an empty machine to an applied plan.",
-    epilog="Exit codes: 0 well, 1 failed, 2 bad usage or bad input, 3 provider out of reach, 130 interrupted.",
-    add_completion=False,
+    epilog="To begin with: rackstead init, rackstead apply plans/demo.yml, rackstead status.\n\n"
+    "Exit codes: 0 well, 1 failed, 2 bad usage or bad input, 3 provider or server out of reach, 130 interrupted.",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": HELP, "max_content_width": 100},
 )
+#: Headings of the commands' list.
+INSTANCES, JOBS, SERVER, STATE, SETUP = "Instances", "Jobs", "Server", "State", "This machine"
 
 
 class OnChange(StrEnum):
@@ -59,7 +63,12 @@ PlanFile = typer.Option(
     "--plan", metavar="PLAN", help="All instances of a plan: its file, or its name.", show_default=False
 )
 PlanArgument = typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)
-Names = typer.Argument(metavar="[NAME]...", help="Instances: names or shell patterns.", show_default=False)
+Names = typer.Argument(
+    metavar="[NAME]...",
+    help="Instances: names or shell patterns.",
+    show_default=False,
+    autocompletion=completing.instances,
+)
 Check = typer.Option("--check", "--dry-run", help="Show what would be done, and do nothing.")
 Diff = typer.Option("--diff", help="Show the differences line by line.")
 Limit = typer.Option(
@@ -104,12 +113,13 @@ def listed(values: Sequence[str] | None) -> list[str] | None:
 
 
 # -- the provider -----------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=SETUP, epilog="Example: sudo rackstead init")
 def init(job: Job, check: Annotated[bool, Check] = False, diff: Annotated[bool, Diff] = False) -> int:
     """Install and initialise Incus on this machine; does nothing where all is well.
 
     The variables of the role provider can be set with -e, such as -e provider_pool_driver=btrfs.
     """
+    not_through_a_server(job, "init")
     outcome = job.play("init", "Setting up Incus", {}, check=check, diff=diff, narrate=True)
     found = [one for one in answers.records(outcome, "provider") if one.get("summary")]
     last = found[-1] if found else {}
@@ -123,7 +133,7 @@ def init(job: Job, check: Annotated[bool, Check] = False, diff: Annotated[bool, 
 
 
 # -- plans ------------------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead apply plans/demo.yml --check --diff")
 def apply(
     job: Job,
     plan: Annotated[str, PlanArgument],
@@ -169,6 +179,8 @@ def apply(
     ] = None,
 ) -> int:
     """Make reality as the plan says."""
+    if saved:
+        not_through_a_server(job, "--plan-file")
     variables = {
         "plan_src": plan_file(plan),
         "plan_limit": listed(limit),
@@ -201,7 +213,7 @@ def show_plans(job: Job, outcome: Outcome, *, check: bool, diff: bool = False) -
 
 
 # -- looking ---------------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead status plans/demo.yml")
 def status(
     job: Job,
     plan: Annotated[str | None, PlanArgument] = None,
@@ -214,6 +226,7 @@ def status(
     """A table of the instances, or of a plan's."""
     variables = {**plan_choice(plan), "status_all_projects": all_projects or None}
     if watch:
+        not_through_a_server(job, "--watch")
         return watch_status(job, variables, interval)
     outcome = job.play("status", "Looking", variables)
     found = answers.gathered(outcome, "instance_info", "instances")
@@ -236,7 +249,7 @@ def watch_status(job: Job, variables: Mapping[str, Any], interval: float) -> int
     return job.finish(outcome, {})
 
 
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead start gateway 'web-*'")
 def start(
     job: Job,
     names: Annotated[list[str] | None, Names] = None,
@@ -248,7 +261,7 @@ def start(
     return power(job, "start", "Starting", limited(selection(names, plan), limit), check)
 
 
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead stop --plan demo")
 def stop(
     job: Job,
     names: Annotated[list[str] | None, Names] = None,
@@ -278,11 +291,16 @@ def power(job: Job, playbook: str, title: str, variables: Mapping[str, Any], che
 
 
 # -- inside instances -------------------------------------------------------------------------------
-@command(app, name="exec")
+@command(app, name="exec", rich_help_panel=INSTANCES, epilog="Example: rackstead exec gateway -- nginx -t")
 def exec_(
     job: Job,
     words: Annotated[
-        list[str], typer.Argument(metavar="NAME... -- COMMAND...", help="Instances, and after -- the command.")
+        list[str],
+        typer.Argument(
+            metavar="NAME... -- COMMAND...",
+            help="Instances, and after -- the command.",
+            autocompletion=completing.instances,
+        ),
     ],
     user: Annotated[
         str | None, typer.Option(metavar="USER", help="User inside the instance. (default: root)", show_default=False)
@@ -365,7 +383,7 @@ def show_exec(job: Job, outcome: Outcome) -> int:
 
 
 # -- snapshots -------------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead snapshot gateway before-upgrade")
 def snapshot(
     job: Job,
     words: Annotated[
@@ -373,6 +391,7 @@ def snapshot(
         typer.Argument(
             metavar="[NAME] [SNAPSHOT]",
             help="Instance, and the snapshot's name (default: the time).",
+            autocompletion=completing.instances,
             show_default=False,
         ),
     ] = None,
@@ -410,11 +429,16 @@ def snapshot(
     return show_snapshots(job, outcome, check)
 
 
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead restore gateway before-upgrade")
 def restore(
     job: Job,
     words: Annotated[
-        list[str], typer.Argument(metavar="[NAME] SNAPSHOT", help="Instance, and the snapshot to go back to.")
+        list[str],
+        typer.Argument(
+            metavar="[NAME] SNAPSHOT",
+            help="Instance, and the snapshot to go back to.",
+            autocompletion=completing.instances,
+        ),
     ],
     plan: Annotated[str | None, PlanFile] = None,
     check: Annotated[bool, Check] = False,
@@ -445,7 +469,7 @@ def show_snapshots(job: Job, outcome: Outcome, check: bool) -> int:
 
 
 # -- health ----------------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead logs gateway --source journal")
 def logs(
     job: Job,
     names: Annotated[list[str] | None, Names] = None,
@@ -463,7 +487,7 @@ def logs(
     return job.finish(outcome, {"logs": found})
 
 
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead health plans/demo.yml")
 def health(job: Job, plan: Annotated[str | None, PlanArgument] = None) -> int:
     """Is the provider well, and are the instances? With a plan: is everything as it says?"""
     outcome = job.play("health", "Looking", plan_choice(plan))
@@ -481,7 +505,7 @@ def health(job: Job, plan: Annotated[str | None, PlanArgument] = None) -> int:
 
 
 # -- the end ---------------------------------------------------------------------------------------
-@command(app)
+@command(app, rich_help_panel=INSTANCES, epilog="Example: rackstead destroy plans/demo.yml --check")
 def destroy(
     job: Job,
     plan: Annotated[str | None, PlanArgument] = None,
@@ -497,6 +521,8 @@ def destroy(
     if bool(plan) == everything:
         raise BadUsage("name a plan, or give --all")
     ask = not (yes or check)
+    if ask:
+        not_through_a_server(job, "destroy with a question: --yes does not ask, --check only shows; without them it")
     if ask and not job.terminal.interactive:
         raise BadUsage(
             "destroy asks before it deletes, and there is no terminal to ask on; --yes deletes without asking"
@@ -529,7 +555,7 @@ def ask_and_destroy(job: Job, variables: Mapping[str, Any], *, diff: bool) -> in
         return show_plans(job, outcome, check=False)
 
 
-@command(app)
+@command(app, rich_help_panel=SETUP, epilog="Example: rackstead version")
 def version(job: Job) -> int:
     """Versions of rackstead and of what it stands on."""
     from importlib.metadata import version as of
@@ -540,9 +566,10 @@ def version(job: Job) -> int:
     return job.end(Exit.OK, [], {"versions": {**found, "python": python}})
 
 
-register_jobs(app)
-register_server(app)
-register_state(app)
+register_jobs(app, JOBS)
+register_server(app, SERVER)
+register_remote(app, SERVER)
+register_state(app, STATE)
 register_webhooks(app)
 
 
@@ -559,14 +586,24 @@ def run_command(given: list[str]) -> int:
     terminal = Terminal(as_json="--json" in given)
     try:
         with interruptible():
-            return int(app(args=divided(given) or ["--help"], prog_name="rackstead", standalone_mode=False) or 0)
+            group = without_kinds(typer.main.get_command(app))
+            return int(group(args=divided(given) or ["--help"], prog_name="rackstead", standalone_mode=False) or 0)
     except Interrupted as error:
-        line = f"interrupted ({error}): what was done stays; run it again to finish"
-        return Job("", terminal).end(Exit.INTERRUPTED, [line])
+        return Job("", terminal).end(Exit.INTERRUPTED, [error.line])
     except Exception as error:
         if not hasattr(error, "format_message"):  # what the parser of options raises has it
             raise
         return Job("", terminal).end(Exit.USAGE, [error.format_message().replace("Value error, ", "")])
+
+
+def without_kinds(command: Any) -> Any:
+    """The command without the word ``bool`` behind each switch in its help."""
+    for parameter in (*command.params, command.get_help_option(typer.Context(command, help_option_names=HELP))):
+        if getattr(parameter, "is_flag", False) or getattr(parameter, "count", False):
+            parameter.metavar = ""
+    for one in getattr(command, "commands", {}).values():
+        without_kinds(one)
+    return command
 
 
 def divided(given: list[str]) -> list[str]:

@@ -1,27 +1,30 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands ``job``, ``workflow``, ``schedule`` and ``worker``: thin over the service layer in ``jobs``."""
+"""The commands ``job``, ``workflow``, ``schedule`` and ``worker``: thin over the service layer in ``jobs``, or over a
+server's.
+"""
 
 from __future__ import annotations
 
-import functools
 import getpass
 import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import view_jobs
+from . import completing, view_jobs
 from .answers import Exit
-from .options import BadUsage, extra_variables
+from .blocks import STYLE, Orders, Place, Where, registered
+from .options import JSON, BadUsage, extra_variables, guarded, place_option
 from .options import Job as Command
 from .run import Interrupted
 from .terminal import Terminal
@@ -30,104 +33,41 @@ if TYPE_CHECKING:
     from .executors import Executor
     from .jobs.model import Job
     from .jobs.service import Order, Service
+    from .jobs.workflows import Catalog
+    from .remote.service import Remote, RemoteCatalog
 
-STYLE: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True}
+    Jobs = Service | Remote
+
 job = typer.Typer(help="Run playbooks as jobs: queued, followed, cancelled, retried.", **STYLE)
 workflow = typer.Typer(help="The playbooks that can be jobs.", **STYLE)
 schedule = typer.Typer(help="Jobs that come again and again.", **STYLE)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-State = Annotated[
-    str,
-    typer.Option("--state", metavar="URL", help="The state store. (RACKSTEAD_STATE)", show_default=False),
+Json = Annotated[bool, JSON]
+State = Annotated[str, place_option("--state", "URL", "The state store. (RACKSTEAD_STATE)")]
+Data = Annotated[str, place_option("--data", "DIR", "Where jobs leave events and output. (RACKSTEAD_DATA)")]
+Id = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", autocompletion=completing.jobs)]
+Name = Annotated[
+    str, typer.Argument(metavar="WORKFLOW", help="The workflow's name.", autocompletion=completing.workflows)
 ]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data", metavar="DIR", help="Where jobs leave events and output. (RACKSTEAD_DATA)", show_default=False
-    ),
-]
-Id = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="The workflow's name.")]
-Variables = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-e",
-        "--extra-vars",
-        metavar="VARS",
-        help="Variables: key=value, JSON or @file. Repeatable.",
-        show_default=False,
-    ),
-]
-Check = Annotated[bool, typer.Option("--check", "--dry-run", help="Show what would be done, and do nothing.")]
-Diff = Annotated[bool, typer.Option("--diff", help="Show the differences line by line.")]
-Limit = Annotated[
-    str, typer.Option("--limit", "-l", metavar="PATTERN", help="Hosts of the workflow's inventory.", show_default=False)
-]
-Tags = Annotated[
-    list[str] | None,
-    typer.Option("--tags", "-t", metavar="TAG", help="Only these tasks. Repeatable.", show_default=False),
-]
-Priority = Annotated[
-    int | None,
-    typer.Option(min=0, max=9, metavar="0-9", help="0 comes first. (default: the workflow's)", show_default=False),
-]
-Retries = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Further attempts. (default: the workflow's)", show_default=False)
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(min=0.1, metavar="SECONDS", help="Of one attempt. (default: the workflow's)", show_default=False),
-]
+Title = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Until it has ended; its end is the exit code.")]
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(job, name="job")
-    app.add_typer(workflow, name="workflow")
-    app.add_typer(schedule, name="schedule")
-    app.command()(worker)
+def _option(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, show_default=False)
 
 
-Context = tuple[Command, "Service"]
-
-
-def command(group: typer.Typer, name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Register a function; errors that are raised on purpose become lines and exit codes."""
-
-    def wrap(function: Callable[..., int]) -> Callable[..., int]:
-        @functools.wraps(function)
-        def wrapper(**given: Any) -> int:
-            title = f"{group.info.name or _name_of(group)} {name}"
-            return guarded(Command(title, Terminal(as_json=given["as_json"])), lambda: function(**given))
-
-        return group.command(name)(wrapper)
-
-    return wrap
-
-
-def _name_of(group: typer.Typer) -> str:
-    return "job" if group is job else "workflow" if group is workflow else "schedule"
-
-
-def guarded(told: Command, work: Callable[[], int]) -> int:
-    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import (
-        Denied,
-        InvalidInput,
-        NotFound,
-        RacksteadError,
-        Unreachable,
-    )
-
-    try:
-        return work()
-    except RacksteadError as error:
-        usage = isinstance(error, InvalidInput | NotFound)
-        code = Exit.USAGE if usage else Exit.UNREACHABLE if isinstance(error, Unreachable | Denied) else Exit.FAILED
-        return told.end(code, str(error).splitlines())
+def register(app: typer.Typer, panel: str) -> None:
+    app.add_typer(job, name="job", rich_help_panel=panel)
+    app.add_typer(workflow, name="workflow", rich_help_panel=panel)
+    app.add_typer(schedule, name="schedule", rich_help_panel=panel)
+    app.command(rich_help_panel=panel, epilog="Example: rackstead worker --parallel 8")(worker)
+    app.command(rich_help_panel=panel)(node)
 
 
 @contextmanager
 def jobs(state: str, data: str) -> Iterator[Service]:
+    """The service on this machine."""
     from .jobs.service import open_service
 
     service = open_service(state, data)
@@ -137,83 +77,88 @@ def jobs(state: str, data: str) -> Iterator[Service]:
         service.store.close()
 
 
+@contextmanager
+def reached(place: Place, told: Command) -> Iterator[Jobs]:
+    """The service of the server that is meant, or of this machine."""
+    choice = None if place.data else place.choice()
+    if choice is None:
+        with jobs(place.state, place.data) as here:
+            yield here
+        return
+    from .remote.service import connected
+
+    with connected(choice) as there:
+        there.client.tell = told.terminal.note
+        yield there
+
+
 def who() -> tuple[str, str]:
     """Who gives an order, and from where: for the audit chain."""
     return os.environ.get("SUDO_USER") or getpass.getuser(), f"cli {socket.gethostname()}"
 
 
 # -- job --------------------------------------------------------------------------------------------
-@command(job, "submit")
+@registered(job, "job submit", epilog="Example: rackstead job submit apply -e plan_src=plans/demo.yml --check --follow")
 def submit(
+    told: Command,
     name: Name,
-    extra: Variables = None,
-    check: Check = False,
-    diff: Diff = False,
-    limit: Limit = "",
-    tags: Tags = None,
-    priority: Priority = None,
-    at: Annotated[
-        str,
-        typer.Option("--at", metavar="TIME", help="Not before then: 2030-01-31T02:00, or +30m.", show_default=False),
-    ] = "",
+    how: Orders,
+    place: Place,
+    at: Annotated[str, _option("--at", metavar="TIME", text="Not before then: 2030-01-31T02:00, or +30m.")] = "",
     after: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--after", metavar="JOB", help="Only when this job has ended well. Repeatable.", show_default=False
-        ),
+        list[str] | None, _option("--after", metavar="JOB", text="Only when this job has ended well. Repeatable.")
     ] = None,
-    key: Annotated[
-        str, typer.Option("--key", metavar="TEXT", help="The same key gives the same job, once.", show_default=False)
-    ] = "",
-    retries: Retries = None,
-    timeout: Timeout = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Until it has ended; its end is the exit code.")] = False,
+    key: Annotated[str, _option("--key", metavar="TEXT", text="The same key gives the same job, once.")] = "",
+    wait: Wait = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its output meanwhile.")] = False,
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
 ) -> int:
     """Queue a job. Its variables are checked first."""
-    told = Command("job submit", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
-        order = order_of(service, name, extra, check, diff, limit, tags, priority, retries, timeout)
-        times = {"not_before": moment(at), "after": list(after or ()), "idempotency_key": key}
-        found = service.submit(replaced(order, times), *who())
+    with reached(place, told) as service:
+        order = replace(
+            order_of(service, name, how), not_before=moment(at), after=list(after or ()), idempotency_key=key
+        )
+        found = service.submit(order, *who())
         if not service.alive():
             told.terminal.note("no worker is running: rackstead worker starts one")
         if not (wait or follow):
             told.terminal.show(found.id)
             return told.end(Exit.OK, [], {"job": found.public()})
         told.terminal.note(found.id)
-        return watch(told, service, found.id, follow=follow)
+        return watch(told, service, found, follow=follow)
 
 
-def replaced(order: Order, fields: dict[str, Any]) -> Order:
-    from dataclasses import replace
-
-    return replace(order, **fields)
-
-
-def order_of(
-    service: Service,
-    name: str,
-    extra: list[str] | None,
-    check: bool,
-    diff: bool,
-    limit: str,
-    tags: list[str] | None,
-    priority: int | None,
-    retries: int | None,
-    timeout: float | None,
-) -> Order:
+def order_of(service: Jobs, name: str, how: Orders) -> Order:
+    """Paths are those of who gives the order: the worker is in another directory, and may be on another machine."""
     from .jobs.service import Order
 
-    variables, files = extra_variables(extra or [])
+    variables, files = extra_variables(how.extra or [])
     given = {name: value for path in files for name, value in content(path).items()} | variables
     for option, spec in service.catalog.get(name).options.items():
         if spec.get("type") == "path" and isinstance(given.get(option), str):
-            given[option] = str(Path(given[option]).expanduser().absolute())  # the worker is in another directory
-    return Order(name, given, check, diff, limit, list(tags or ()), priority, retries=retries, timeout=timeout)
+            given[option] = path_of(service, option, Path(given[option]).expanduser())
+    return Order(
+        name,
+        given,
+        how.check,
+        how.diff,
+        how.limit,
+        list(how.tags or ()),
+        how.priority,
+        retries=how.retries,
+        timeout=how.timeout,
+        node=how.node,
+    )
+
+
+def path_of(service: Jobs, option: str, path: Path) -> str | dict[str, Any]:
+    """A path as the worker is to have it. A server on another machine gets the document itself, where there is one."""
+    from .jobs.service import Service
+
+    if isinstance(service, Service) or not path.is_file():
+        return str(path.absolute()) if isinstance(service, Service) else str(path)
+    from .remote.documents import read
+
+    return read(path, option)
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -241,15 +186,22 @@ def moment(text: str) -> float:
         raise BadUsage(f'--at: "{text}" is not a time; allowed: 2030-01-31T02:00, 2030-01-31T02:00Z, +30m') from error
 
 
-def watch(told: Command, service: Service, job_id: str, *, follow: bool) -> int:
-    """Until the job has ended; its end is the exit code."""
-    for event in service.events(job_id, follow=True):
-        if follow:
-            show_event(told.terminal, event)
-    return ended(told, service.show(job_id))
+def watch(told: Command, service: Jobs, found: Job, *, follow: bool) -> int:
+    """Until the job has ended; its end is the exit code. Whoever stops watching does not stop the job."""
+    from .watching import watched
+
+    try:
+        watched(told.terminal, service, found, output=follow)
+    except Interrupted as error:
+        raise Interrupted(error.args[0], left_alone(found.id)) from None
+    return ended(told, service.show(found.id))
 
 
-def show_event(terminal: Terminal, event: dict[str, Any]) -> None:
+def left_alone(job_id: str) -> str:
+    return f"job {job_id} goes on; rackstead job logs -f {job_id} follows it, rackstead job cancel {job_id} ends it"
+
+
+def show_event(terminal: Terminal, event: Mapping[str, Any]) -> None:
     if event.get("stdout"):
         terminal.show(event["stdout"])
     elif event["event"] == "job_ended" and event["error"]:
@@ -265,23 +217,20 @@ def ended(told: Command, found: Job) -> int:
     return told.end(Exit.OK if good else Exit.FAILED, lines, {"job": found.public()})
 
 
-@command(job, "list")
+@registered(job, "job list", epilog="Example: rackstead job list --state-of failed --workflow apply")
 def list_(
+    told: Command,
+    place: Place,
     states: Annotated[
-        list[str] | None,
-        typer.Option("--state-of", "-s", metavar="STATE", help="Only in this state. Repeatable.", show_default=False),
+        list[str] | None, _option("--state-of", "-s", metavar="STATE", text="Only in this state. Repeatable.")
     ] = None,
-    of: Annotated[str, typer.Option("--workflow", metavar="NAME", help="Only of this one.", show_default=False)] = "",
-    by: Annotated[str, typer.Option("--who", metavar="NAME", help="Only this one's.", show_default=False)] = "",
-    before: Annotated[str, typer.Option("--before", metavar="JOB", help="Only older ones.", show_default=False)] = "",
+    of: Annotated[str, _option("--workflow", metavar="NAME", text="Only of this one.")] = "",
+    by: Annotated[str, _option("--who", metavar="NAME", text="Only this one's.")] = "",
+    before: Annotated[str, _option("--before", metavar="JOB", text="Only older ones.")] = "",
     number: Annotated[int, typer.Option("--lines", "-n", min=1, metavar="N", help="At most so many.")] = 20,
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
 ) -> int:
     """Jobs, the newest first."""
-    told = Command("job list", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
         found = service.jobs(states=known_states(states or []), workflow=of, who=by, after=before, limit=number)
     told.terminal.show(view_jobs.jobs_table(found))
     return told.end(Exit.OK, [], {"jobs": [one.public() for one in found]})
@@ -296,35 +245,32 @@ def known_states(states: list[str]) -> list[str]:
     return states
 
 
-@command(job, "show")
-def show(job_id: Id, as_json: Json = False, state: State = "", data: Data = "") -> int:
+@registered(job, "job show", epilog="Example: rackstead job show 01kamq3v5t8w9x2y4z6a7b8c9d")
+def show(told: Command, job_id: Id, place: Place) -> int:
     """All about one job."""
-    told = Command("job show", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
         found = service.show(job_id)
     told.terminal.show(view_jobs.job_lines(found))
     return told.end(Exit.OK, [], {"job": found.public()})
 
 
-@command(job, "logs")
+@registered(job, "job logs", epilog="Example: rackstead job logs -f 01kamq3v5t8w9x2y4z6a7b8c9d")
 def logs(
+    told: Command,
     job_id: Id,
+    place: Place,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job has ended.")] = False,
-    after: Annotated[
-        int, typer.Option("--after", metavar="N", help="Events after this number.", show_default=False)
-    ] = 0,
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
+    after: Annotated[int, _option("--after", metavar="N", text="Events after this number.")] = 0,
 ) -> int:
     """What a job has printed. With --json its events; with --follow too, one on each line."""
-    told = Command("job logs", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
+        if follow and not told.terminal.as_json:
+            return followed(told, service, job_id, after)
         found = service.events(job_id, after, follow)
-        if as_json and not follow:
+        if told.terminal.as_json and not follow:
             return told.end(Exit.OK, [], {"events": list(found)})
         for event in found:
-            if as_json:
+            if told.terminal.as_json:
                 told.terminal.out.file.write(json.dumps(event) + "\n")
                 told.terminal.out.file.flush()
             else:
@@ -332,120 +278,133 @@ def logs(
     return Exit.OK
 
 
-@command(job, "wait")
-def wait_(
+def followed(told: Command, service: Jobs, job_id: str, after: int) -> int:
+    from .watching import watched
+
+    try:
+        watched(told.terminal, service, service.show(job_id), output=True, after=after)
+    except Interrupted as error:
+        raise Interrupted(error.args[0], left_alone(job_id)) from None
+    return Exit.OK
+
+
+@registered(job, "job wait", epilog="Example: rackstead job wait 01kamq3v5t8w9x2y4z6a7b8c9d --timeout 600")
+def wait(
+    told: Command,
     job_id: Id,
+    place: Place,
     seconds: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="At most so long.")] = 86_400.0,
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
 ) -> int:
     """Until a job has ended; its end is the exit code."""
-    told = Command("job wait", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
         return ended(told, service.wait(job_id, seconds))
 
 
-@command(job, "cancel")
-def cancel(job_id: Id, as_json: Json = False, state: State = "", data: Data = "") -> int:
+@registered(job, "job cancel", epilog="Example: rackstead job cancel 01kamq3v5t8w9x2y4z6a7b8c9d")
+def cancel(told: Command, job_id: Id, place: Place) -> int:
     """End a job, with all the processes that it has started."""
-    told = Command("job cancel", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
         found = service.cancel(job_id, *who())
     told.terminal.show(view_jobs.ending(found) if found.state.final else f"{found.id}: being ended")
     return told.end(Exit.OK, [], {"job": found.public()})
 
 
-@command(job, "retry")
-def retry(job_id: Id, as_json: Json = False, state: State = "", data: Data = "") -> int:
+@registered(job, "job retry", epilog="Example: rackstead job retry 01kamq3v5t8w9x2y4z6a7b8c9d")
+def retry(told: Command, job_id: Id, place: Place) -> int:
     """Run a job again that failed or was cancelled, with the same variables."""
-    told = Command("job retry", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
+    with reached(place, told) as service:
         found = service.retry(job_id, *who())
     told.terminal.show(f"{found.id}: queued again")
     return told.end(Exit.OK, [], {"job": found.public()})
 
 
 # -- workflow ---------------------------------------------------------------------------------------
-@command(workflow, "list")
-def workflows(as_json: Json = False) -> int:
+@registered(workflow, "workflow list", epilog="Example: rackstead workflow list")
+def workflows(told: Command, where: Where) -> int:
     """All workflows."""
-    from .jobs.workflows import Catalog
-
-    told = Command("workflow list", Terminal(as_json=as_json))
-    found, faults = Catalog().read()
+    with catalog(where) as known:
+        found, faults = known.read()
     told.terminal.show(view_jobs.workflows_table(found))
     documents = [view_jobs.workflow_document(one) for one in found]
     return told.end(Exit.USAGE if faults else Exit.OK, faults, {"workflows": documents})
 
 
-@command(workflow, "show")
-def workflow_show(name: Name, as_json: Json = False) -> int:
+@registered(workflow, "workflow show", epilog="Example: rackstead workflow show apply")
+def workflow_show(told: Command, name: Name, where: Where) -> int:
     """A workflow and its variables."""
-    from .jobs.workflows import Catalog
-
-    told = Command("workflow show", Terminal(as_json=as_json))
-    found = Catalog().get(name)
+    with catalog(where) as known:
+        found = known.get(name)
     told.terminal.show(view_jobs.workflow_lines(found))
     return told.end(Exit.OK, [], {"workflow": {**view_jobs.workflow_document(found), "options": found.options}})
 
 
+@contextmanager
+def catalog(where: Where) -> Iterator[Catalog | RemoteCatalog]:
+    """The workflows of the server that is meant, or of this machine: for those no store is needed."""
+    choice = where.choice()
+    if choice is None:
+        from .jobs.workflows import Catalog
+
+        yield Catalog()
+        return
+    from .remote.service import connected
+
+    with connected(choice) as there:
+        yield there.catalog
+
+
 # -- schedule ---------------------------------------------------------------------------------------
-@command(schedule, "add")
+@registered(schedule, "schedule add", epilog='Example: rackstead schedule add nightly "30 2 * * *" health')
 def schedule_add(
+    told: Command,
     title: Annotated[str, typer.Argument(metavar="NAME", help="What the schedule shall be called.")],
     cron: Annotated[str, typer.Argument(metavar="CRON", help='When, such as "30 2 * * 1-5".')],
     name: Name,
+    how: Orders,
+    place: Place,
     zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Time zone of CRON.")] = "UTC",
-    extra: Variables = None,
-    check: Check = False,
-    diff: Diff = False,
-    limit: Limit = "",
-    tags: Tags = None,
-    priority: Priority = None,
-    retries: Retries = None,
-    timeout: Timeout = None,
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
 ) -> int:
     """Have a job come again and again."""
     from .jobs import schedules
+    from .jobs.service import Service
 
-    told = Command("schedule add", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
-        order = order_of(service, name, extra, check, diff, limit, tags, priority, retries, timeout)
-        user, origin = who()
-        found = schedules.add(service, title, cron, order, user, origin, zone)
-    told.terminal.show(f"{title}: first at {view_jobs.time_of(found.body['next'])}")
-    return told.end(Exit.OK, [], {"schedule": view_jobs.schedule_document(found)})
+    with reached(place, told) as service:
+        order = order_of(service, name, how)
+        if isinstance(service, Service):
+            found = view_jobs.schedule_document(schedules.add(service, title, cron, order, *who(), zone))
+        else:
+            found = service.add_schedule(title, cron, order, zone)
+    told.terminal.show(f"{title}: first at {view_jobs.time_of(found['next'])}")
+    return told.end(Exit.OK, [], {"schedule": found})
 
 
-@command(schedule, "list")
-def schedule_list(as_json: Json = False, state: State = "", data: Data = "") -> int:
+@registered(schedule, "schedule list", epilog="Example: rackstead schedule list")
+def schedule_list(told: Command, place: Place) -> int:
     """All schedules."""
     from .jobs import schedules
+    from .jobs.service import Service
 
-    told = Command("schedule list", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
-        found = schedules.every(service)
+    with reached(place, told) as service:
+        found = (
+            [view_jobs.schedule_document(one) for one in schedules.every(service)]
+            if isinstance(service, Service)
+            else service.schedules()
+        )
     told.terminal.show(view_jobs.schedules_table(found))
-    return told.end(Exit.OK, [], {"schedules": [view_jobs.schedule_document(one) for one in found]})
+    return told.end(Exit.OK, [], {"schedules": found})
 
 
-@command(schedule, "remove")
-def schedule_remove(
-    title: Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")],
-    as_json: Json = False,
-    state: State = "",
-    data: Data = "",
-) -> int:
+@registered(schedule, "schedule remove", epilog="Example: rackstead schedule remove nightly")
+def schedule_remove(told: Command, title: Title, place: Place) -> int:
     """Remove a schedule. Jobs that it has queued stay."""
     from .jobs import schedules
+    from .jobs.service import Service
 
-    told = Command("schedule remove", Terminal(as_json=as_json))
-    with jobs(state, data) as service:
-        schedules.remove(service, title, *who())
+    with reached(place, told) as service:
+        if isinstance(service, Service):
+            schedules.remove(service, title, *who())
+        else:
+            service.remove_schedule(title)
     return told.end(Exit.OK, [])
 
 
@@ -469,6 +428,11 @@ AWX_PREFIX = _setting(
 )
 
 
+RECEPTOR_SOCKET = _setting(
+    "--receptor-socket", "PATH", "Receptor's control socket, for jobs with --node. (RACKSTEAD_RECEPTOR_SOCKET)"
+)
+
+
 def worker(
     parallel: Annotated[int, typer.Option("--parallel", min=1, max=1000, metavar="N", help="Jobs at once.")] = 4,
     queue: Annotated[
@@ -488,6 +452,7 @@ def worker(
     awx_token_file: Annotated[str, AWX_TOKEN_FILE] = "",
     awx_ca: Annotated[str, AWX_CA] = "",
     awx_prefix: Annotated[str, AWX_PREFIX] = "",
+    receptor_socket: Annotated[str, RECEPTOR_SOCKET] = "",
     state: State = "",
     data: Data = "",
 ) -> int:
@@ -501,12 +466,18 @@ def worker(
 
         settings = Settings(parallel, queue_url(queue, state), heartbeat, Retention(keep_days, keep))
         with jobs(state, data) as service:
-            found = choose(
-                executor, service.store, url=awx_url, ca=awx_ca, token_file=awx_token_file, prefix=awx_prefix
-            )
+            awx = {"url": awx_url, "ca": awx_ca, "token_file": awx_token_file, "prefix": awx_prefix}
+            found = choose(executor, service.store, **awx, socket=receptor_socket)
             return run_worker(told, service, settings, found)
 
     return guarded(told, work)
+
+
+def node() -> int:
+    """Run a job that came over Receptor: the command of its work type, not for people."""
+    from .executors.node import main
+
+    return main()
 
 
 def queue_url(queue: str, state: str) -> str:

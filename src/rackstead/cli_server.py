@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +16,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from .answers import Exit
-from .cli_jobs import STYLE, Data, Json, State, guarded, jobs, who
+from .blocks import STYLE, Where, refuse_at_a_server, registered
+from .cli_jobs import Data, State, jobs, who
 from .options import Job as Command
+from .options import guarded
 from .terminal import Terminal
 from .view import _filled as filled
 from .view_jobs import time_of
@@ -28,9 +32,9 @@ token = typer.Typer(help="Tokens for the REST API.", **STYLE)
 FIRST = "admin"
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(token, name="token")
-    app.command()(serve)
+def register(app: typer.Typer, panel: str) -> None:
+    app.command(rich_help_panel=panel, epilog="Example: rackstead serve --init > admin.token")(serve)
+    app.add_typer(token, name="token", rich_help_panel=panel)
 
 
 def serve(
@@ -98,9 +102,19 @@ def begin(told: Command, service: Service) -> None:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is.")]
 
 
-@token.command("create")
+@contextmanager
+def here(where: Where, what: str) -> Iterator[Service]:
+    """The service of this machine. Raises BadUsage where a server is meant."""
+    refuse_at_a_server(where, what)
+    with jobs(where.state, "") as service:
+        yield service
+
+
+@registered(token, "token create", epilog="Example: rackstead token create anna --role operator --days 90")
 def create(
+    told: Command,
     name: Name,
+    where: Where,
     role: Annotated[str, typer.Option("--role", metavar="ROLE", help="viewer, operator or admin.")] = "viewer",
     workflows: Annotated[
         list[str] | None,
@@ -111,39 +125,27 @@ def create(
         typer.Option("--target", metavar="PATTERN", help="Only for these targets. Repeatable.", show_default=False),
     ] = None,
     days: Annotated[float, typer.Option("--days", min=0, metavar="N", help="Good for so long. 0: for ever.")] = 0.0,
-    as_json: Json = False,
-    state: State = "",
 ) -> int:
     """Make a token. It is printed now, and never again."""
-    told = Command("token create", Terminal(as_json=as_json))
+    from .server import tokens
 
-    def work() -> int:
-        from .server import tokens
-
-        with jobs(state, "") as service:
-            text = tokens.create(
-                service.store, name, role, *who(), workflows=workflows or (), targets=targets or (), days=days
-            )
-        told.terminal.show(text)
-        return told.end(Exit.OK, [], {"name": name, "token": text})
-
-    return guarded(told, work)
+    with here(where, "token create") as service:
+        text = tokens.create(
+            service.store, name, role, *who(), workflows=workflows or (), targets=targets or (), days=days
+        )
+    told.terminal.show(text)
+    return told.end(Exit.OK, [], {"name": name, "token": text})
 
 
-@token.command("list")
-def list_(as_json: Json = False, state: State = "") -> int:
+@registered(token, "token list", epilog="Example: rackstead token list")
+def list_(told: Command, where: Where) -> int:
     """All tokens, without what they are."""
-    told = Command("token list", Terminal(as_json=as_json))
+    from .server import tokens
 
-    def work() -> int:
-        from .server import tokens
-
-        with jobs(state, "") as service:
-            found = tokens.every(service.store)
-        told.terminal.show(tokens_table(found))
-        return told.end(Exit.OK, [], {"tokens": [vars(one) for one in found]})
-
-    return guarded(told, work)
+    with here(where, "token list") as service:
+        found = tokens.every(service.store)
+    told.terminal.show(tokens_table(found))
+    return told.end(Exit.OK, [], {"tokens": [vars(one) for one in found]})
 
 
 def tokens_table(found: list[Token]) -> RenderableType:
@@ -163,17 +165,12 @@ def tokens_table(found: list[Token]) -> RenderableType:
     return filled(rows, ("NAME", "ROLE"))
 
 
-@token.command("revoke")
-def revoke(name: Name, as_json: Json = False, state: State = "") -> int:
+@registered(token, "token revoke", epilog="Example: rackstead token revoke anna")
+def revoke(told: Command, name: Name, where: Where) -> int:
     """Take a token back. Servers refuse it within two seconds."""
-    told = Command("token revoke", Terminal(as_json=as_json))
+    from .server import tokens
 
-    def work() -> int:
-        from .server import tokens
-
-        with jobs(state, "") as service:
-            tokens.revoke(service.store, name, *who())
-        told.terminal.show(f"{name}: revoked")
-        return told.end(Exit.OK, [])
-
-    return guarded(told, work)
+    with here(where, "token revoke") as service:
+        tokens.revoke(service.store, name, *who())
+    told.terminal.show(f"{name}: revoked")
+    return told.end(Exit.OK, [])

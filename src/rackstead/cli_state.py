@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -21,8 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from .answers import Exit
-from .cli_jobs import STYLE, Json, State, guarded, who
-from .options import BadUsage
+from .blocks import STYLE, Run, Where, refuse_at_a_server, registered
+from .cli_jobs import who
+from .options import HERE, BadUsage
 from .options import Job as Command
 from .terminal import Terminal
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from ansible_collections.rackstead.infra.plugins.module_utils.state.migrate import Report
     from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query, Record
     from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change, Store
+
+    from .remote.records import Records
 
 state = typer.Typer(help="The state store: look into it, back it up, move it.", **STYLE)
 key = typer.Typer(help="Keys that seal sensitive fields.", **STYLE)
@@ -44,7 +45,7 @@ Expect = Annotated[
     int | None,
     typer.Option("--expect", min=0, metavar="VERSION", help="Only at this version; 0: new.", show_default=False),
 ]
-Where = Annotated[
+Filter = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="FIELD=VALUE", help="Only with this value. Repeatable.", show_default=False),
 ]
@@ -58,37 +59,44 @@ Replace = Annotated[bool, typer.Option("--replace", help="Empty the store first,
 KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The key file; made if it is not there.")]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: typer.Typer, panel: str) -> None:
     state.add_typer(key, name="key")
-    app.add_typer(state, name="state")
-    app.add_typer(audit, name="audit")
+    app.add_typer(state, name="state", rich_help_panel=panel)
+    app.add_typer(audit, name="audit", rich_help_panel=panel)
 
 
-def command(group: typer.Typer, name: str, title: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Register ``function(told, …)``; errors that are raised on purpose become lines and exit codes."""
-
-    def wrap(function: Callable[..., int]) -> Callable[..., int]:
-        @functools.wraps(function)
-        def wrapper(**given: Any) -> int:
-            told = Command(title, Terminal(as_json=given.pop("as_json")))
-            return guarded(told, lambda: function(told, **given))
-
-        parameters = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "told"]
-        json_option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-        parameters.append(json_option)
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
-        del wrapper.__wrapped__
-        return group.command(name)(wrapper)
-
-    return wrap
+def command(group: typer.Typer, _name: str, title: str, epilog: str = "") -> Callable[[Run], Run]:
+    """Register ``function(told, …)``; see ``registered``."""
+    return registered(group, title, epilog=epilog)
 
 
 def url_of(text: str) -> str:
     from ansible_collections.rackstead.infra.plugins.module_utils.state.open import default_url
 
     return text or default_url()
+
+
+@contextmanager
+def there(where: Where, told: Command) -> Iterator[Records | None]:
+    """The records of the server that is meant, or None."""
+    choice = where.choice()
+    if choice is None:
+        yield None
+        return
+    from .remote.records import Records
+    from .remote.service import connected
+
+    with connected(choice) as remote:
+        remote.client.tell = told.terminal.note
+        yield Records(remote.client)
+
+
+@contextmanager
+def here(where: Where, what: str) -> Iterator[Store]:
+    """The store of this machine. Raises BadUsage where a server is meant."""
+    refuse_at_a_server(where, what)
+    with opened(where.state) as store:
+        yield store
 
 
 @contextmanager
@@ -120,31 +128,37 @@ def masked(record: Record) -> dict[str, Any]:
 
 
 # -- records ----------------------------------------------------------------------------------------
-@command(state, "get", "state get")
+@command(state, "get", "state get", "Example: rackstead state get note web-01")
 def get(
     told: Command,
     kind: Kind,
     name: Key,
+    where: Where,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show sensitive fields.")] = False,
-    url: State = "",
 ) -> int:
     """Print a record's body."""
-    with opened(url) as store:
-        found = store.get(kind, name)
-    content = {**masked(found), **({"body": found.body} if reveal else {})}
+    if reveal:
+        refuse_at_a_server(where, "--reveal")
+    with there(where, told) as records:
+        if records:
+            content = records.get(kind, name)
+        else:
+            with opened(where.state) as store:
+                found = store.get(kind, name)
+            content = {**masked(found), **({"body": found.body} if reveal else {})}
     told.terminal.show(json.dumps(content["body"], indent=2, sort_keys=True, ensure_ascii=False))
     return told.end(Exit.OK, [], {"record": content})
 
 
-@command(state, "put", "state put")
+@command(state, "put", "state put", 'Example: rackstead state put note web-01 \'{"text": "rack 3"}\'')
 def put(
     told: Command,
     kind: Kind,
     name: Key,
     body: Document,
+    where: Where,
     expect: Expect = None,
     sensitive: Sensitive = None,
-    url: State = "",
 ) -> int:
     """Write a record."""
     text = sys.stdin.read() if body == "-" else body
@@ -158,10 +172,16 @@ def put(
         _sign(change, "state put", f"{kind}/{name}", made.version)
         return made
 
-    with opened(url) as store:
-        made = store.change(work)
-    told.terminal.show(f"{kind}/{name} is at version {made.version}")
-    return told.end(Exit.OK, [], {"record": masked(made)})
+    if sensitive:
+        refuse_at_a_server(where, "--sensitive")
+    with there(where, told) as records:
+        if records:
+            made = records.put(kind, name, document, expect)
+        else:
+            with opened(where.state) as store:
+                made = masked(store.change(work))
+    told.terminal.show(f"{kind}/{name} is at version {made['version']}")
+    return told.end(Exit.OK, [], {"record": made})
 
 
 def _sign(change: Change, action: str, target: str, version: int | None) -> None:
@@ -170,19 +190,26 @@ def _sign(change: Change, action: str, target: str, version: int | None) -> None
     change.append_audit(name, action, target, origin=origin, details={"version": version})
 
 
-@command(state, "list", "state list")
+@command(state, "list", "state list", "Example: rackstead state list note --prefix web-")
 def list_(
     told: Command,
     kind: Kind,
-    where: Where = None,
+    place: Where,
+    where: Filter = None,
     prefix: Prefix = "",
     after: After = "",
     limit: Limit = 100,
-    url: State = "",
 ) -> int:
     """Records of a kind, by key."""
-    with opened(url) as store:
-        found = [masked(one) for one in store.list(kind, _query(where, prefix, after, limit))]
+    query = _query(where, prefix, after, limit)
+    if where or after:
+        refuse_at_a_server(place, "--where" if where else "--after")
+    with there(place, told) as records:
+        if records:
+            found = records.some(kind, prefix, limit)
+        else:
+            with opened(place.state) as store:
+                found = [masked(one) for one in store.list(kind, query)]
     rows = [[one["key"], str(one["version"]), moment(one["time"]), json.dumps(one["body"])[:100]] for one in found]
     told.terminal.show(table(["KEY", "VERSION", "WRITTEN", "BODY"], rows))
     return told.end(Exit.OK, [], {"records": found})
@@ -207,8 +234,8 @@ def _scalar(text: str) -> Any:
     return text if isinstance(value, dict | list) else value
 
 
-@command(state, "delete", "state delete")
-def delete(told: Command, kind: Kind, name: Key, expect: Expect = None, url: State = "") -> int:
+@command(state, "delete", "state delete", "Example: rackstead state delete note web-01")
+def delete(told: Command, kind: Kind, name: Key, where: Where, expect: Expect = None) -> int:
     """Delete a record."""
 
     def work(change: Change) -> bool:
@@ -217,17 +244,25 @@ def delete(told: Command, kind: Kind, name: Key, expect: Expect = None, url: Sta
             _sign(change, "state delete", f"{kind}/{name}", expect)
         return gone
 
-    with opened(url) as store:
-        gone = store.change(work)
+    with there(where, told) as records:
+        if records:
+            gone = records.delete(kind, name, expect)
+        else:
+            with opened(where.state) as store:
+                gone = store.change(work)
     told.terminal.show(f"{kind}/{name} {'is deleted' if gone else 'was not there'}")
     return told.end(Exit.OK, [], {"changed": gone})
 
 
-@command(state, "kinds", "state kinds")
-def kinds(told: Command, url: State = "") -> int:
+@command(state, "kinds", "state kinds", "Example: rackstead state kinds")
+def kinds(told: Command, where: Where) -> int:
     """The kinds that have records."""
-    with opened(url) as store:
-        found = store.kinds()
+    with there(where, told) as records:
+        if records:
+            found = records.kinds()
+        else:
+            with opened(where.state) as store:
+                found = store.kinds()
     told.terminal.show(*found)
     return told.end(Exit.OK, [], {"kinds": found})
 
@@ -254,7 +289,9 @@ class Bar:
         self._progress.update(self._tasks[stage], completed=done, total=total or None)
 
 
-@command(state, "migrate", "state migrate")
+@command(
+    state, "migrate", "state migrate", "Example: rackstead state migrate --to sqlite:/var/lib/rackstead/state.db --live"
+)
 def migrate(
     told: Command,
     source: Annotated[
@@ -266,10 +303,13 @@ def migrate(
     live: Annotated[bool, typer.Option("--live", help="Others go on writing meanwhile.")] = False,
     verify_only: Annotated[bool, typer.Option("--verify-only", help="Compare both, and change nothing.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="End a migration that has not switched.")] = False,
+    local: Annotated[bool, HERE] = False,
 ) -> int:
     """Move the state to another kind of store. If it is killed, run it again. Asks for what is not given."""
     from ansible_collections.rackstead.infra.plugins.module_utils.state import migrate as core
 
+    if not source:
+        refuse_at_a_server(Where(local=local), "state migrate")
     asking = told.terminal.interactive and not told.terminal.as_json and not (source and (target or abort))
     source = source or (_asked(told, "From", url_of("")) if asking else url_of(""))
     if abort:
@@ -310,19 +350,19 @@ def _migrated(told: Command, report: Report, verify_only: bool) -> int:
     return told.end(Exit.OK if same else Exit.FAILED, errors, {"migration": asdict(report)})
 
 
-@command(state, "backup", "state backup")
-def backup(told: Command, file: File, url: State = "") -> int:
+@command(state, "backup", "state backup", "Example: rackstead state backup state.backup")
+def backup(told: Command, file: File, where: Where) -> int:
     """Save all of the store in one file."""
     from ansible_collections.rackstead.infra.plugins.module_utils.state import archive
 
-    with opened(url) as store, Bar(told.terminal) as tell:
+    with here(where, "state backup") as store, Bar(told.terminal) as tell:
         made = archive.backup(store.backend, file, tell)
     told.terminal.show(f"{made.records} records are in {file} (sha256 {made.digest})")
     return told.end(Exit.OK, [], {"records": made.records, "sha256": made.digest})
 
 
-@command(state, "restore", "state restore")
-def restore(told: Command, file: File, replace: Replace = False, url: State = "") -> int:
+@command(state, "restore", "state restore", "Example: rackstead state restore state.backup")
+def restore(told: Command, file: File, where: Where, replace: Replace = False) -> int:
     """Fill an empty store from a backup.
 
     The backup is checked before anything is changed. If it is killed, run it again.
@@ -330,7 +370,8 @@ def restore(told: Command, file: File, replace: Replace = False, url: State = ""
     from ansible_collections.rackstead.infra.plugins.module_utils.state import archive
     from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_backend
 
-    backend = open_backend(url_of(url))
+    refuse_at_a_server(where, "state restore")
+    backend = open_backend(url_of(where.state))
     try:
         with Bar(told.terminal) as tell:
             found = archive.restore(backend, file, tell, replace=replace)
@@ -341,7 +382,7 @@ def restore(told: Command, file: File, replace: Replace = False, url: State = ""
 
 
 # -- keys -------------------------------------------------------------------------------------------
-@command(key, "new", "state key new")
+@command(key, "new", "state key new", "Example: rackstead state key new /etc/rackstead/keys")
 def new(told: Command, file: KeyFile) -> int:
     """Put a new key first in a key file: it seals from now on, the others go on opening."""
     from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import new_key
@@ -351,53 +392,74 @@ def new(told: Command, file: KeyFile) -> int:
     return told.end(Exit.OK, [], {"key": made, "keys": count})
 
 
-@command(state, "rekey", "state rekey")
-def rekey(told: Command, url: State = "") -> int:
+@command(state, "rekey", "state rekey", "Example: rackstead state rekey")
+def rekey(told: Command, where: Where) -> int:
     """Seal sensitive fields under the first key."""
+    refuse_at_a_server(where, "state rekey")
     from ansible_collections.rackstead.infra.plugins.module_utils.state import seal
 
     keys = seal.keys_from_environment()
     if keys is None:
         raise BadUsage(f"{seal.FILE_VARIABLE}: is not set, and neither is {seal.VARIABLE}")
-    with opened(url) as store:
+    with opened(where.state) as store:
         again, sealed = seal.rekey(store.backend, keys)
     told.terminal.show(f"{again} of {sealed} records with sensitive fields were sealed again, with key {keys.first}")
     return told.end(Exit.OK, [], {"changed": again, "records": sealed, "key": keys.first})
 
 
 # -- audit ------------------------------------------------------------------------------------------
-@command(audit, "list", "audit list")
-def entries(told: Command, limit: Limit = 50, where: Where = None, url: State = "") -> int:
+@command(audit, "list", "audit list", "Example: rackstead audit list --where who=anna --where result=failed")
+def entries(told: Command, place: Where, limit: Limit = 50, where: Filter = None) -> int:
     """The last entries, newest first."""
     from dataclasses import replace
 
-    with opened(url) as store:
-        found = store.audit(replace(_query(where, "", "", limit), descending=True))
-    rows = [[str(e.seq), moment(e.time), e.who, e.action, e.target, e.result] for e in found]
+    query = replace(_query(where, "", "", limit), descending=True)
+    with there(place, told) as records:
+        if records:
+            found = list(records.audit(limit, {name: str(value) for name, value in query.where.items()}))
+        else:
+            with opened(place.state) as store:
+                found = [asdict(one) for one in store.audit(query)]
+    columns = ("who", "action", "target", "result")
+    rows = [[str(one["seq"]), moment(one["time"]), *(str(one[name]) for name in columns)] for one in found]
     told.terminal.show(table(["NUMBER", "TIME", "WHO", "ACTION", "TARGET", "RESULT"], rows))
-    return told.end(Exit.OK, [], {"entries": [asdict(one) for one in found]})
+    return told.end(Exit.OK, [], {"entries": found})
 
 
-@command(audit, "verify", "audit verify")
-def verify(told: Command, url: State = "") -> int:
+@command(audit, "verify", "audit verify", "Example: rackstead audit verify")
+def verify(told: Command, where: Where) -> int:
     """Prove that no entry was changed or taken away. Exit code 1 if one was."""
-    with opened(url) as store:
+    with here(where, "audit verify") as store:
         found = store.verify_audit()
     if found.ok:
         told.terminal.show(f"the audit chain is whole: {found.count} entries")
     return told.end(Exit.OK if found.ok else Exit.FAILED, [found.why] if found.why else [], {"audit": asdict(found)})
 
 
-@command(audit, "export", "audit export")
-def export(told: Command, url: State = "") -> int:
+@command(audit, "export", "audit export", "Example: rackstead audit export > audit.jsonl")
+def export(told: Command, where: Where) -> int:
     """All entries, oldest first, one JSON document a line (with --json: in one document)."""
+    found: list[dict[str, Any]] = []
+    with there(where, told) as records:
+        if records:
+            _export(told, records.audit(None, {"sort": "seq"}), found)
+        else:
+            with opened(where.state) as store:
+                _export(told, _every(store), found)
+    return told.end(Exit.OK, [], {"entries": found})
+
+
+def _every(store: Store) -> Iterator[dict[str, Any]]:
     from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query
 
-    found: list[dict[str, Any]] = []
     after = ""
-    with opened(url) as store:
-        while page := store.audit(Query(after=after, limit=1000)):
-            after = f"{page[-1].seq:016d}"
-            told.terminal.show(*(json.dumps(asdict(one)) for one in page))
-            found += [asdict(one) for one in page if told.terminal.as_json]
-    return told.end(Exit.OK, [], {"entries": found})
+    while page := store.audit(Query(after=after, limit=1000)):
+        after = f"{page[-1].seq:016d}"
+        yield from (asdict(one) for one in page)
+
+
+def _export(told: Command, entries: Iterator[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    for one in entries:
+        told.terminal.show(json.dumps(one))
+        if told.terminal.as_json:
+            found.append(one)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,24 +21,35 @@ from .answers import Exit
 from .run import Outcome, Request, run
 from .terminal import Spectator, Terminal
 
+if TYPE_CHECKING:
+    from .remote.config import Choice
+
+#: Headings in the help of a command.
+CONNECTION, SERVER = "Incus", "Server and state"
+
 
 def _connection(name: str, metavar: str, text: str) -> Any:
     variable = f"RACKSTEAD_{name.strip('-').replace('-', '_').upper()}"
-    return typer.Option(name, metavar=metavar, help=f"{text} ({variable})", show_default=False)
+    return typer.Option(
+        name, metavar=metavar, help=f"{text} ({variable})", show_default=False, rich_help_panel=CONNECTION
+    )
 
+
+def place_option(name: str, metavar: str, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False, rich_help_panel=SERVER)
+
+
+EXTRA = typer.Option(
+    "-e", "--extra-vars", metavar="VARS", help="Variables: key=value, JSON or @file. Repeatable.", show_default=False
+)
+JSON = typer.Option("--json", help="Print one JSON document on standard output.")
+ON_SERVER = place_option("--server", "URL", "Do it through this server. (RACKSTEAD_SERVER)")
+SERVER_CA = place_option("--server-ca", "FILE", "CA certificate to verify the server with. (RACKSTEAD_SERVER_CA)")
+HERE = typer.Option("--local", help="Do it on this machine, also where a server is set.", rich_help_panel=SERVER)
 
 COMMON: dict[str, tuple[Any, Any]] = {
-    "extra": (
-        list[str] | None,
-        typer.Option(
-            "-e",
-            "--extra-vars",
-            metavar="VARS",
-            help="Variables: key=value, JSON or @file. Repeatable.",
-            show_default=False,
-        ),
-    ),
-    "as_json": (bool, typer.Option("--json", help="Print one JSON document on standard output.")),
+    "extra": (list[str] | None, EXTRA),
+    "as_json": (bool, JSON),
     "verbose": (
         int,
         typer.Option(
@@ -57,7 +68,10 @@ COMMON: dict[str, tuple[Any, Any]] = {
         str | None,
         _connection("--server-fingerprint", "HEX", "SHA-256 of the server's certificate, to pin it."),
     ),
-    "ca_cert": (Path | None, _connection("--ca-cert", "FILE", "CA certificate to verify the server with.")),
+    "ca_cert": (Path | None, _connection("--ca-cert", "FILE", "CA certificate to verify Incus with.")),
+    "server": (str | None, ON_SERVER),
+    "server_ca": (str | None, SERVER_CA),
+    "local": (bool, HERE),
 }
 ENVIRONMENT = ("url", "project", "client_cert", "client_key", "server_fingerprint", "ca_cert")
 
@@ -79,6 +93,8 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     variable_files: tuple[Path, ...] = ()
+    #: the server that is to do it, or None: this machine
+    choice: Choice | None = None
 
     def play(
         self,
@@ -92,6 +108,10 @@ class Job:
     ) -> Outcome:
         """Run a playbook, showing how it goes. Variables that are None are not set."""
         request = self._request(playbook, variables, check=check, diff=diff)
+        if self.choice:
+            from .remote.play import play
+
+            return play(self.choice, request, title, self.terminal, verbose=bool(self.verbose))
         with Spectator(self.terminal, title, narrate=narrate, verbose=bool(self.verbose)) as spectator:
             return run(request, spectator.listen, spectator.follow)
 
@@ -133,7 +153,44 @@ def job_of(command: str, given: dict[str, Any]) -> Job:
         for name, value in found.items()
     }
     variables, files = extra_variables(common["extra"] or [])
-    return Job(command, Terminal(as_json=common["as_json"]), common["verbose"], environment, variables, files)
+    terminal = Terminal(as_json=common["as_json"])
+    return Job(command, terminal, common["verbose"], environment, variables, files, chosen(command, common))
+
+
+#: Commands that are about this machine, whichever server is set.
+ABOUT_HERE = ("version",)
+
+
+def chosen(command: str, common: Mapping[str, Any]) -> Choice | None:
+    """The server that a command is to go through."""
+    if command in ABOUT_HERE:
+        return None
+    from .remote.config import choose
+
+    return choose(common["server"] or "", common["server_ca"] or "", common["local"])
+
+
+def not_through_a_server(job: Job, what: str) -> None:
+    """Raises BadUsage where a server is set, for what can be done by this machine alone."""
+    if job.choice:
+        raise BadUsage(f"{what} does not go through a server ({job.choice.url}); give --local to do it here")
+
+
+def guarded(told: Job, work: Callable[[], int]) -> int:
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import (
+        Denied,
+        InvalidInput,
+        NotFound,
+        RacksteadError,
+        Unreachable,
+    )
+
+    try:
+        return work()
+    except RacksteadError as error:
+        usage = isinstance(error, InvalidInput | NotFound)
+        code = Exit.USAGE if usage else Exit.UNREACHABLE if isinstance(error, Unreachable | Denied) else Exit.FAILED
+        return told.end(code, str(error).splitlines())
 
 
 def extra_variables(given: list[str]) -> tuple[dict[str, Any], tuple[Path, ...]]:
@@ -176,7 +233,8 @@ def command(app: typer.Typer, **options: Any) -> Callable[[Callable[..., int]], 
 
         @functools.wraps(function)
         def wrapper(**given: Any) -> int:
-            return function(job_of(function.__name__.rstrip("_"), given), **given)
+            told = Job(function.__name__.rstrip("_"), Terminal(as_json=given["as_json"]))
+            return guarded(told, lambda: function(job_of(told.command, given), **given))
 
         kept = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in list(own.parameters.values())[1:]

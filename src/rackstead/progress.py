@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,67 @@ class Board:
     def seconds(self, resource: str, now: float | None = None) -> float:
         """How long a busy resource has been at it."""
         return max(0.0, (time.time() if now is None else now) - self.since[resource])
+
+
+#: Events of ansible-runner by which a playbook's progress is counted.
+BEGUN = ("playbook_on_task_start", "playbook_on_handler_task_start")
+FAILED = ("runner_on_failed", "runner_on_unreachable")
+RETURNED = ("runner_on_ok", "runner_on_skipped", *FAILED)
+
+
+@dataclass
+class Tally:
+    """How far a playbook is, in tasks. ``expected`` is how many the last run had, 0 where nobody knows."""
+
+    expected: int = 0
+    begun: int = 0
+    over: bool = False
+    task: str = ""
+    hosts: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return self.begun if self.over else max(0, self.begun - 1)
+
+    @property
+    def total(self) -> int:
+        """As many as there were the last time, or as there have been already; 0 where nobody can say."""
+        return max(self.expected, self.begun) if self.expected else 0
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Events of ansible-runner, and ``job_started``, with which all begins anew."""
+        kind, data = str(event["event"]), event.get("event_data") or {}
+        if kind in ("job_started", "playbook_on_start"):
+            self.begun, self.over, self.task, self.hosts, self.failed = 0, False, "", {}, {}
+        elif kind in BEGUN:
+            self.begun += 1
+            self.task = str(data.get("task") or data.get("name") or "")
+        elif kind in RETURNED:
+            host = str(data.get("host") or "")
+            self.hosts[host] = self.hosts.get(host, 0) + 1
+            if kind in FAILED and not data.get("ignore_errors"):
+                self.failed[host] = self.failed.get(host, 0) + 1
+        elif kind == "playbook_on_stats":
+            self.over = True
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than this machine to tell of."""
+        return bool(set(self.hosts) - {"localhost"})
+
+
+#: A step as ansible-playbook shows it: see ``step_line``.
+_LINE = re.compile(r"\[(\d+)/(\d+)\] (\S.*?): (.+)")
+
+
+def step_of_text(text: str, done: int) -> Step | None:
+    """The step that a line of ansible-playbook's output tells of. ``done`` is how many were told of before."""
+    found = _LINE.fullmatch(text.strip())
+    if not found:
+        return None
+    count, total = int(found[1]), int(found[2])
+    return Step(time.time(), found[3], "done" if count > done else STILL, found[4], count, total)
 
 
 def step_line(step: Step) -> str:

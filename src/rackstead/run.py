@@ -43,7 +43,15 @@ STATUS = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_unreach
 
 
 class Interrupted(BaseException):
-    """The user, or whoever ends this process, wants it to stop. Nobody on the way shall mistake it for a failure."""
+    """The user, or whoever ends this process, wants it to stop. Nobody on the way shall mistake it for a failure.
+
+    The first argument is the signal's name; a second tells what becomes of what was going on.
+    """
+
+    @property
+    def line(self) -> str:
+        what = self.args[1] if len(self.args) > 1 else "what was done stays; run it again to finish"
+        return f"interrupted ({self.args[0]}): {what}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ class Request:
     limit: str = ""
     tags: tuple[str, ...] = ()
     inventory: str = ""
+    #: documents that variables name as files, by variable; their text is literal too
+    documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cookie: str = ""
     #: seconds in which the processes of an interrupted run may end by themselves
     grace: float = 5.0
@@ -109,7 +119,7 @@ def run(request: Request, listen: Listener, progress: Callable[[Path], None] | N
     early (see ``interruptible``) is raised on when no process of the run is left.
     """
     cookie = request.cookie or uuid.uuid4().hex
-    with _private_directory() as private:
+    with private_directory() as private:
         follow = private / "progress.jsonl"
         follow.touch(mode=0o600)
         if progress is not None:
@@ -117,7 +127,7 @@ def run(request: Request, listen: Listener, progress: Callable[[Path], None] | N
         try:
             return _play(request, private, cookie, follow, listen)
         except BaseException:
-            with _signals_held():
+            with signals_held():
                 end_all(cookie, request.grace)
             raise
 
@@ -132,14 +142,14 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
         listen(event)
         return False  # nothing of it stays on disk
 
-    _write_inventory(private)
-    _write_variables(private, request)
+    inventory = write_inventory(private, str(private / "tmp"))
+    write_variables(private, request)
     runner = play(
         private_data_dir=str(private),
         playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
-        inventory=request.inventory or str(private / "inventory" / "hosts.json"),
+        inventory=request.inventory or str(inventory),
         envvars=_environment(request, private, cookie, follow),
-        cmdline=_options(request) or None,
+        cmdline=options_of(request) or None,
         settings={"pexpect_timeout": 1, "suppress_output_file": True},
         event_handler=on_event,
         cancel_callback=lambda: False,
@@ -165,7 +175,7 @@ def collect(event: Mapping[str, Any], outcome: Outcome) -> None:
         outcome.errors.append(event.get("stdout", ""))
 
 
-def _options(request: Request) -> str:
+def options_of(request: Request) -> str:
     """Options of ansible-playbook. Variables are not among them: those go by a private file."""
     options = ["--check"] if request.check else []
     options += ["--diff"] if request.diff else []
@@ -216,16 +226,17 @@ def _collection_trees() -> str:
     return os.pathsep.join([str(own), *DEFAULT_TREES]) if rivals else ""
 
 
-def _write_inventory(private: Path) -> None:
+def write_inventory(private: Path, temporary: str) -> Path:
     """The machine itself, with the Python that runs Ansible and temporary files that end with the run."""
     local = {
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-        "ansible_remote_tmp": str(private / "tmp"),
+        "ansible_remote_tmp": temporary,
     }
-    place = private / "inventory"
-    place.mkdir()
-    (place / "hosts.json").write_text(json.dumps({"all": {"hosts": {"localhost": local}}}))
+    path = private / "inventory" / "hosts.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"all": {"hosts": {"localhost": local}}}))
+    return path
 
 
 class _Literal(str):
@@ -244,23 +255,33 @@ def _literal(value: Any) -> Any:
     return [_literal(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _write_variables(private: Path, request: Request) -> None:
+def write_variables(private: Path, request: Request) -> None:
     """Extra variables, in the file where ansible-runner looks for them: secrets must not be in an argv."""
+    paths = {name: str(private / "documents" / f"{name}.yml") for name in request.documents}
+    write_document(private / "env" / "extravars", {**request.variables, **paths}, request.templates)
+    for name, document in request.documents.items():
+        write_document(Path(paths[name]), document)
+
+
+def write_document(path: Path, content: Mapping[str, Any], templates: Mapping[str, Any] | None = None) -> None:
+    """A file of YAML that only this user can read. Text of ``content`` is literal, that of ``templates`` is not."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(_yaml({**(templates or {}), **_literal(content)}))
+
+
+def _yaml(content: Any) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):
         pass
 
     Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
-    content = {**request.templates, **{name: _literal(value) for name, value in request.variables.items()}}
-    place = private / "env"
-    place.mkdir(mode=0o700)
-    (place / "extravars").touch(mode=0o600)
-    (place / "extravars").write_text(yaml.dump(content, Dumper=Dumper))
+    return yaml.dump(content, Dumper=Dumper)
 
 
 @contextmanager
-def _private_directory() -> Iterator[Path]:
+def private_directory() -> Iterator[Path]:
     """A directory only this user can read, gone at the end; those of killed runs go first."""
     base = Path(tempfile.gettempdir())
     _sweep(base)
@@ -295,11 +316,15 @@ def _sweep(base: Path) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP raise Interrupted in what runs inside."""
+def interruptible(*, once: bool = False) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise Interrupted in what runs inside; with ``once`` only the first that comes."""
+    told = False
 
     def stop(number: int, _frame: Any) -> None:
-        raise Interrupted(signal.Signals(number).name)
+        nonlocal told
+        if not (once and told):
+            told = True
+            raise Interrupted(signal.Signals(number).name)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -310,7 +335,7 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """No interruption while the processes of an interrupted run are ended."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)

@@ -19,13 +19,12 @@ from typing import IO, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .progress import Board, Follower, step_line
-from .view import busy_lines
+from .progress import BEGUN, Board, Follower, Step, Tally, step_line, step_of_text
+from .view import bar_of, busy_lines, host_lines
 
 #: Width of what is written to a file or a pipe, where nobody wraps lines.
 UNBOUND = 100_000
@@ -100,15 +99,27 @@ class Spectator:
     """Shows how a run goes: live on a terminal, a line for each finished resource elsewhere.
 
     ``narrate`` names the steps too, for playbooks in which some take long. ``verbose`` shows what
-    Ansible itself prints, and nothing else.
+    Ansible itself prints, and nothing else. ``output``: results are printed meanwhile (see ``printed``).
+    ``expected`` is how many tasks the last run had.
     """
 
-    def __init__(self, terminal: Terminal, title: str, *, narrate: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        title: str,
+        *,
+        narrate: bool = False,
+        verbose: bool = False,
+        output: bool = False,
+        expected: int = 0,
+    ) -> None:
+        self._terminal = terminal
         self._console = terminal.err
         self._title = title
         self._narrate = narrate
+        self._quiet = verbose or output
         self._verbose = verbose
-        self._task = ""
+        self._tally = Tally(expected)
         self._task_begun = 0.0
         self._told = True
         self._begun = time.monotonic()
@@ -118,6 +129,7 @@ class Spectator:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         live = self._console.is_terminal and not self._console.is_dumb_terminal and not verbose
+        live = live and (terminal.out.is_terminal or not output)
         self._live = (
             Live(console=self._console, get_renderable=self._picture, auto_refresh=False, transient=True)
             if live
@@ -150,41 +162,57 @@ class Spectator:
             self._thread.start()
         if self._verbose and event.get("stdout"):
             self._console.print(Text.from_ansi(event["stdout"].replace("\r", "")), soft_wrap=True)
-        if event["event"] == "playbook_on_task_start":
-            self._task = str((event.get("event_data") or {}).get("task") or "")
+        self._tally.take(event)
+        if event["event"] in BEGUN:
             self._task_begun = time.monotonic()
             self._told = not self._narrate
+        if self._follower is None and event["event"] == "verbose":
+            step = step_of_text(str(event.get("stdout") or ""), self._board.done)
+            if step:
+                self._see(step)
+
+    def printed(self, text: str) -> None:
+        """A result, above the live picture where there is one."""
+        if self._live and text:
+            self._live.console.print(Text.from_ansi(text))
+        elif text:
+            self._terminal.show(text)
 
     def _watch(self) -> None:
         while not self._over.wait(FRAME):
             self._pull()
             if self._live:
                 self._live.refresh()
-            elif not self._told and not self._verbose and time.monotonic() - self._task_begun > PATIENCE:
+            elif not self._told and not self._quiet and time.monotonic() - self._task_begun > PATIENCE:
                 self._told = True
-                self._console.print(Text(f"{self._title}: {self._task} …"), soft_wrap=True)
+                count = f"[{self._tally.begun}/{self._tally.total}] " if self._tally.total else ""
+                self._console.print(Text(f"{self._title}: {count}{self._tally.task} …"), soft_wrap=True)
 
     def _pull(self) -> None:
         for step in self._follower.new_steps() if self._follower else ():
-            self._board.take(step)
-            told = step.sign_of_life or (step.final and step.phase != "unchanged")
-            if told and not self._live and not self._verbose:
-                self._console.print(Text(step_line(step)), soft_wrap=True)
+            self._see(step)
+
+    def _see(self, step: Step) -> None:
+        self._board.take(step)
+        told = step.sign_of_life or (step.final and step.phase != "unchanged")
+        if told and not self._live and not self._quiet:
+            self._console.print(Text(step_line(step)), soft_wrap=True)
 
     def _picture(self) -> RenderableType:
-        return Group(*busy_lines(self._board, self._console.width), self._bar())
+        hosts = host_lines(self._tally) if self._tally.several else ()
+        return Group(*busy_lines(self._board, self._console.width), *hosts, self._bar())
 
     def _bar(self) -> Table:
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         cells: list[RenderableType] = [self._spinner, Text(self._title, style="bold")]
         if self._board.total:
-            bar = ProgressBar(self._board.total, self._board.done, 24, complete_style="cyan", finished_style="green")
-            cells.append(bar)
-            cells.append(Text(f"{self._board.done}/{self._board.total}"))
+            cells += [bar_of(self._board.done, self._board.total), Text(f"{self._board.done}/{self._board.total}")]
             if self._board.failed:
                 cells.append(Text(f"{self._board.failed} failed", style="bold red"))
         elif self._narrate:
-            cells.append(Text(self._task, style="dim", no_wrap=True, overflow="ellipsis"))
+            done, total = self._tally.done, self._tally.total
+            cells += [bar_of(done, total), Text(f"{done}/{total} tasks")] if total else []
+            cells.append(Text(self._tally.task, style="dim", no_wrap=True, overflow="ellipsis"))
         line = Table.grid(padding=(0, 1))
         line.add_row(*cells, Text(f"{minutes}:{seconds:02d}", style="dim"))
         return line

@@ -13,10 +13,11 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .progress import Board
+from .progress import Board, Tally
 
 STATUS_STYLE = {"Running": "green", "Stopped": "yellow", "Frozen": "cyan", "Error": "bold red"}
 ACTION_STYLE = {"create": "green", "delete": "red", "failed": "bold red"}
@@ -327,6 +328,30 @@ def busy_lines(board: Board, width: int) -> Iterator[Text]:
             (f"  {board.seconds(resource):.0f} s", "dim"),
         )
         line.truncate(width, overflow="ellipsis")
+        yield line
+    if len(ordered) > MORE_BUSY:
+        yield Text(f"  and {len(ordered) - MORE_BUSY} more", style="dim")
+
+
+def bar_of(done: int, total: int, style: str = "cyan") -> ProgressBar:
+    return ProgressBar(total, min(done, total), 24, complete_style=style, finished_style="green")
+
+
+def host_lines(tally: Tally) -> Iterator[RenderableType]:
+    """A bar for each host of a playbook, those that are furthest behind first: it is them who are waited for."""
+    counts, failures = dict(tally.hosts), dict(tally.failed)  # they grow meanwhile
+    ordered = sorted(counts, key=lambda host: (counts[host], host))
+    width = max(len(host) for host in ordered[:MORE_BUSY])
+    total = tally.total or tally.begun
+    for host in ordered[:MORE_BUSY]:
+        done, failed = counts[host], failures.get(host, 0)
+        line = Table.grid(padding=(0, 1))
+        cells: list[RenderableType] = [
+            Text(f"  {host:<{width}}", style="bold"),
+            bar_of(done, total, "red" if failed else "cyan"),
+            Text(f"{done}/{total}"),
+        ]
+        line.add_row(*cells, Text(f"{failed} failed" if failed else "", style="bold red"))
         yield line
     if len(ordered) > MORE_BUSY:
         yield Text(f"  and {len(ordered) - MORE_BUSY} more", style="dim")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,7 @@ def job_lines(job: Job) -> RenderableType:
         "ended": time_of(job.ended),
         "took": seconds(job),
         "worker": job.worker,
+        "node": job.node,
         "collection": job.collection,
     }
     width = max(len(name) for name in facts)
@@ -141,17 +142,17 @@ def schedule_document(record: Record) -> dict[str, Any]:
     return {"name": record.key, **record.body}
 
 
-def schedules_table(schedules: Sequence[Record]) -> RenderableType:
+def schedules_table(schedules: Sequence[Mapping[str, Any]]) -> RenderableType:
     if not schedules:
         return Text("no schedules", style="dim")
     rows = [
         {
-            "NAME": Text(one.key, style="bold"),
-            "CRON": Text(f"{one.body['cron']} {one.body['zone']}"),
-            "WORKFLOW": Text(str(one.body["workflow"])),
-            "NEXT": Text(time_of(one.body["next"])),
-            "LAST JOB": Text(str(one.body["last"])),
-            "ERROR": Text(str(one.body["error"])),
+            "NAME": Text(str(one["name"]), style="bold"),
+            "CRON": Text(f"{one['cron']} {one['zone']}"),
+            "WORKFLOW": Text(str(one["workflow"])),
+            "NEXT": Text(time_of(one["next"])),
+            "LAST JOB": Text(str(one["last"])),
+            "ERROR": Text(str(one["error"])),
         }
         for one in schedules
     ]

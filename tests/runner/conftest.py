@@ -57,6 +57,8 @@ class CommandLine:
     scratch: Path = field(init=False)
     started: list[Any] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    #: on top of the environment; what is empty is taken away
+    further: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scratch = self.folder / "scratch"
@@ -69,7 +71,8 @@ class CommandLine:
         kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         base = {name: value for name, value in kept.items() if not name.startswith("RACKSTEAD_")}
         own = {"TMPDIR": str(self.scratch), "RSTEST_MARKER": self.marker, "PYTHONPATH": paths, "HOME": str(self.folder)}
-        return {**base, **self.project.env, **own}
+        whole = {**base, **self.project.env, **own, **self.further}
+        return {name: value for name, value in whole.items() if value or name not in self.further}
 
     def plan(self, text: str, name: str = "demo.yml") -> str:
         """Write a plan; its path relative to the folder comes back. FREE_A and FREE_B become free ports of the host."""

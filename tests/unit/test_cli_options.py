@@ -13,8 +13,8 @@ import pytest
 import typer
 
 from rackstead import cli
-from rackstead.options import extra_variables, job_of
-from rackstead.run import Request, _options
+from rackstead.options import COMMON, extra_variables, job_of
+from rackstead.run import Request, options_of
 
 
 def test_variables_come_as_pairs_as_json_and_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_no_variable_reaches_the_command_line_of_ansible(tmp_path: Path) -> None
     request = Request(
         "apply", {"token": "hunter2hunter2"}, variable_files=(tmp_path / "a b.yml",), check=True, diff=True, verbosity=2
     )
-    assert _options(request) == f"--check --diff -vv -e '@{tmp_path}/a b.yml'"
+    assert options_of(request) == f"--check --diff -vv -e '@{tmp_path}/a b.yml'"
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,15 @@ def test_connection_options_become_the_environment_with_absolute_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    nothing = dict.fromkeys(("ca_cert", "client_key", "server_fingerprint", "project", "extra"))
-    given = {**nothing, "url": "https://h:8443", "client_cert": Path("c.pem"), "as_json": False, "verbose": 0, "own": 1}
+    given = {
+        **dict.fromkeys(COMMON),
+        "local": True,
+        "url": "https://h:8443",
+        "client_cert": Path("c.pem"),
+        "as_json": False,
+        "verbose": 0,
+        "own": 1,
+    }
     job = job_of("status", given)
     assert given == {"own": 1}
     assert job.environment == {"RACKSTEAD_URL": "https://h:8443", "RACKSTEAD_CLIENT_CERT": f"{tmp_path}{os.sep}c.pem"}

@@ -25,24 +25,24 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_private_directory_is_private_and_goes(scratch: Path) -> None:
-    with run._private_directory() as private:
+    with run.private_directory() as private:
         assert private.parent == scratch
         assert private.stat().st_mode & 0o777 == 0o700
     assert list(scratch.iterdir()) == []
 
 
 def test_a_killed_runs_directory_goes_with_the_next_run_and_a_living_ones_stays(scratch: Path) -> None:
-    code = "import sys, time\nfrom rackstead import run\nwith run._private_directory() as p:\n print(p, flush=True)\n time.sleep(60)"
+    code = "import sys, time\nfrom rackstead import run\nwith run.private_directory() as p:\n print(p, flush=True)\n time.sleep(60)"
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(sys.path)}
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert other.stdout is not None
         place = Path(other.stdout.readline().strip())
-        with run._private_directory():
+        with run.private_directory():
             assert place.is_dir()
         other.kill()
         other.wait()
-        with run._private_directory():
+        with run.private_directory():
             assert not place.exists()
     finally:
         other.kill()
@@ -97,6 +97,14 @@ def test_signals_interrupt_and_are_given_back(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert signal.getsignal(number) == before
+
+
+def test_only_the_first_of_several_signals_interrupts_where_one_is_enough() -> None:
+    with run.interruptible(once=True):
+        with pytest.raises(run.Interrupted, match="SIGTERM"):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
 
 
 # A parent with a child, a grandchild in a session of its own, an orphan that has lost its parents, one

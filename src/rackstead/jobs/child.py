@@ -24,7 +24,7 @@ from typing import Any
 from .. import answers
 from ..answers import Exit
 from ..run import KILLED, Interrupted, Outcome, Request, interruptible, run
-from .events import EventLog
+from .events import EventLog, bare
 from .model import Result
 
 PR_SET_PDEATHSIG = 1
@@ -74,7 +74,8 @@ class Account:
 
 
 def main() -> None:
-    with interruptible():
+    # Where an engine of many threads dies, the signal comes many times: later ones must not disturb the end.
+    with interruptible(once=True):
         try:
             die_with(int(sys.argv[1]))
             import ansible_runner.interface  # noqa: F401  now, while nobody waits
@@ -107,6 +108,8 @@ def _obey(order: Mapping[str, Any]) -> None:
             sys.exit(KILLED)  # that is not how the playbook ended
         result = result_of(outcome, account)
         errors = [log.clean(line) for line in result.errors]
+        answer = log.clean(json.dumps(answer_of(outcome), default=str))
+    write_whole(Path(order["answer"]), json.loads(answer), durable=False)
     write_whole(Path(order["result"]), {**asdict(result), "errors": errors})
 
 
@@ -123,6 +126,12 @@ def result_of(outcome: Outcome, account: Account) -> Result:
     )
 
 
+def answer_of(outcome: Outcome) -> dict[str, Any]:
+    """What the tasks returned, without secrets: from it a command line makes the same tables as from a run of its own."""
+    tasks = [asdict(found) | {"result": bare(found.result)} for found in outcome.results]
+    return {"rc": outcome.rc, "results": tasks, "errors": outcome.errors}
+
+
 def _permanent(code: Exit, outcome: Outcome, account: Account) -> bool:
     """Whether another attempt must end the same way: bad input, a playbook that cannot be read, an unknown host."""
     unreadable = bool(outcome.errors) and not account.tasks
@@ -130,12 +139,13 @@ def _permanent(code: Exit, outcome: Outcome, account: Account) -> bool:
     return code == Exit.USAGE or unreadable or unknown
 
 
-def write_whole(path: Path, document: Mapping[str, Any]) -> None:
+def write_whole(path: Path, document: Mapping[str, Any], *, durable: bool = True) -> None:
     new = path.with_suffix(".new")
     with new.open("w") as file:
         json.dump(document, file, default=str)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     new.rename(path)
 
 

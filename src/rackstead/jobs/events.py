@@ -30,10 +30,14 @@ class EventLog:
     """Writes events. One process does at a time: the engine before and after a run, the run's own in between."""
 
     def __init__(self, folder: Path, secrets: Sequence[str] = ()) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
         self._secrets = sorted({text for text in secrets if len(text) > 2}, key=len, reverse=True)
-        self._events = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._stdout = os.open(folder / STDOUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self._events = _opened(folder / FILE)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._events = _opened(folder / FILE)
+        self._stdout: int | None = None
         self._seq = _last_number(self._events)
 
     def __enter__(self) -> EventLog:
@@ -41,7 +45,8 @@ class EventLog:
 
     def __exit__(self, *_error: object) -> None:
         os.close(self._events)
-        os.close(self._stdout)
+        if self._stdout is not None:
+            os.close(self._stdout)
 
     def add(self, event: str, **content: Any) -> None:
         self._seq += 1
@@ -54,12 +59,14 @@ class EventLog:
         text = self.clean(str(event.get("stdout") or "").replace("\r", ""))
         text = str(hide_secrets(text)) if text else ""
         content: dict[str, Any] = {
-            key: data[key] for key in ("host", "task", "task_action", "duration") if data.get(key)
+            key: data[key] for key in ("host", "task", "task_action", "duration", "ignore_errors") if data.get(key)
         }
         if "res" in data:
             content["result"] = short(data["res"])
         if text:
             content["stdout"] = text
+            if self._stdout is None:
+                self._stdout = _opened(self._folder / STDOUT)
             os.write(self._stdout, (text + "\n").encode())
         self.add(str(event["event"]), **content)
 
@@ -71,14 +78,24 @@ class EventLog:
         return text
 
 
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
 def short(result: Any) -> Any:
     """A task's result without secrets, and without what nobody reads."""
     if not isinstance(result, Mapping):
         return _cut(result)
-    kept = {key: value for key, value in result.items() if key != "invocation" and not key.startswith("_ansible")}
-    found = _cut(hide_secrets(kept))
+    found = _cut(bare(result))
     if len(json.dumps(found, default=str)) > LONGEST_RESULT:
         return {key: found[key] for key in SHORT if key in found} | {"cut": True}
+    return found
+
+
+def bare(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's result without secrets, and without what is Ansible's own."""
+    kept = {key: value for key, value in result.items() if key != "invocation" and not key.startswith("_ansible")}
+    found: dict[str, Any] = hide_secrets(kept)
     return found
 
 

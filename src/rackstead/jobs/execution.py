@@ -20,8 +20,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..answers import Exit
 from ..processes import NOBODY, end_all
 from ..run import Request
+from .documents import documents
 from .model import Job, Result
 from .workflows import Workflow, secrets_of
 
@@ -29,6 +31,10 @@ from .workflows import Workflow, secrets_of
 #: the process of the attempt must have seen to it.
 GRACE = 1.0
 PATIENCE = 2.0
+
+
+#: Exit codes of a process that was told to end: with its engine, say, or as a service manager stops a worker.
+TOLD_TO_END = (Exit.INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
 
 class End(StrEnum):
@@ -43,7 +49,7 @@ class End(StrEnum):
     REFUSED = "refused"
     #: the lease is another's now: nothing may be written
     LOST = "lost"
-    #: this engine stops; the job goes on elsewhere or later
+    #: this engine stops, or somebody has told the process to; the job goes on elsewhere or later
     STOPPED = "stopped"
 
 
@@ -113,11 +119,13 @@ class Process:
         self._children = children
         self._job = job
         self._result = result_file(folder, job.execution)
+        answer = answer_file(folder, job.execution)
         self._order = {
             "folder": str(folder),
             "result": str(self._result),
+            "answer": str(answer),
             "secrets": secrets_of(variables, workflow.masked(variables)),
-            "request": asdict(_request(job, workflow, variables)),
+            "request": asdict(request_of(job, workflow, variables)),
         }
         self._why: End | None = None
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -172,6 +180,8 @@ class Process:
                 end_all(self._job.cookie, 0.0, child.pid)
         code = child.wait()
         result = read_result(self._result)
+        if result is None and code in TOLD_TO_END:
+            self._why = self._why or End.STOPPED
         if result is None or self._why:
             end_all(self._job.cookie, 0.0, NOBODY)
         os.close(self._bell)
@@ -185,10 +195,12 @@ class Process:
         return Verdict(End.RESULT, result, "\n".join(result.errors))
 
 
-def _request(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Request:
+def request_of(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Request:
+    whole = documents(workflow.options, variables)
     return Request(
         workflow.playbook,
-        dict(variables),
+        {name: value for name, value in variables.items() if name not in whole},
+        documents=whole,
         check=job.check,
         diff=job.diff,
         limit=job.limit,
@@ -201,6 +213,11 @@ def _request(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Requ
 
 def result_file(folder: Path, execution: int) -> Path:
     return folder / f"result-{execution}.json"
+
+
+def answer_file(folder: Path, execution: int) -> Path:
+    """What the tasks of an attempt have returned, whole but for secrets."""
+    return folder / f"answer-{execution}.json"
 
 
 def read_result(path: Path) -> Result | None:

@@ -85,6 +85,8 @@ class Job:
     schedule: str = ""
     #: of the request that submitted it, where traces are recorded (W3C)
     traceparent: str = ""
+    #: of Receptor, where it runs; else the worker's executor runs it
+    node: str = ""
     #: of the record, not in its body
     version: int = 0
 

@@ -22,12 +22,13 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.errors impor
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query, Record
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
+from .documents import shown
 from .model import INPUT, OPEN
 from .service import Order, Service, checked, enter, input_of, put_input
 
 log = logging.getLogger("rackstead.jobs")
 SCHEDULE = "schedule"
-ORDER = ("workflow", "check", "diff", "limit", "tags", "priority", "retries", "timeout")
+ORDER = ("workflow", "check", "diff", "limit", "tags", "priority", "retries", "timeout", "node")
 
 
 def next_time(cron: str, zone: str, after: float) -> float:
@@ -53,7 +54,16 @@ def add(service: Service, name: str, cron: str, order: Order, who: str, origin: 
     masked = workflow.masked(variables)
     when = next_time(cron, zone, service.store.read(lambda change: change.now()))
     kept = {field: value for field, value in asdict(replace(order, tags=list(order.tags))).items() if field in ORDER}
-    body = {**kept, "variables": masked, "cron": cron, "zone": zone, "next": when, "who": who, "last": "", "error": ""}
+    body = {
+        **kept,
+        "variables": shown(workflow.options, masked),
+        "cron": cron,
+        "zone": zone,
+        "next": when,
+        "who": who,
+        "last": "",
+        "error": "",
+    }
 
     def work(change: Change) -> Record:
         if change.find(SCHEDULE, name):
@@ -120,7 +130,7 @@ def _run(service: Service, record: Record, now: float) -> None:
 
 
 def _order(service: Service, record: Record) -> tuple[Order, dict[str, Any]]:
-    kept: Mapping[str, Any] = {name: record.body[name] for name in ORDER}
+    kept: Mapping[str, Any] = {name: record.body[name] for name in ORDER if name in record.body}
     order = Order(**kept, variables=input_of(service.store, _input(record.key)), schedule=record.key)
     return order, checked(order, service.catalog.get(order.workflow))
 

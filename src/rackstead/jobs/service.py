@@ -23,6 +23,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change, Store
 
 from . import events
+from .documents import digest, documents, shown
 from .ledger import load, save, told
 from .model import INPUT, JOB, KEY, OPEN, Job, JobState, new_id
 from .workflows import KINDS, Catalog, Workflow
@@ -54,6 +55,7 @@ class Order:
     timeout: float | None = None
     schedule: str = ""
     traceparent: str = ""
+    node: str = ""
 
 
 class Service:
@@ -195,10 +197,10 @@ def checked(order: Order, workflow: Workflow) -> dict[str, Any]:
         variables = workflow.check(order.variables)
     except InvalidInput as error:
         problems.lines += error.problems
-    for name in ("priority", "retries", "timeout"):
+    for name in ("priority", "retries", "timeout", "node"):
         value = getattr(order, name)
         good, allowed = KINDS[name]
-        if value is not None and not good(value):
+        if value not in (None, "") and not good(value):
             problems.add(name, f'"{value}" is not valid', allowed)
     for name, words in (("limit", re.split("[,:; ]", order.limit)), ("tags", order.tags)):
         if any(word.startswith(("-", "@")) or len(word) > LONGEST_WORD for word in words):
@@ -223,7 +225,7 @@ def enter(change: Change, order: Order, workflow: Workflow, variables: dict[str,
         new_id(),
         workflow.name,
         workflow.title,
-        masked,
+        shown(workflow.options, masked),
         change.now(),
         who,
         origin,
@@ -242,11 +244,12 @@ def enter(change: Change, order: Order, workflow: Workflow, variables: dict[str,
         inputs=digests(workflow, variables),
         schedule=order.schedule,
         traceparent=order.traceparent,
+        node=order.node or workflow.node,
     )
     put_input(change, job.id, masked, variables)
     if order.idempotency_key:
         change.put(KEY, key_record(order.idempotency_key), {"job": job.id, "digest": _digest(order, workflow)})
-    told(change, job, who, "submit", variables=masked, check=job.check)
+    told(change, job, who, "submit", variables=job.variables, check=job.check)
     return save(change, job)
 
 
@@ -260,7 +263,7 @@ def put_input(change: Change, key: str, masked: Mapping[str, Any], variables: Ma
     change.put(INPUT, key, body, sensitive=["secrets"] if secret else [])
 
 
-def input_of(store: Store, key: str) -> dict[str, Any]:
+def input_of(store: Store | Change, key: str) -> dict[str, Any]:
     body = store.get(INPUT, key).body
     return {**body["variables"], **body.get("secrets", {})}
 
@@ -285,14 +288,16 @@ def key_record(text: str) -> str:
 def _digest(order: Order, workflow: Workflow) -> str:
     """Tells one order from another; secrets are left out."""
     masked = workflow.masked(order.variables)
-    whole = [workflow.name, masked, order.check, order.limit, list(order.tags)]
+    whole = [workflow.name, masked, order.check, order.limit, list(order.tags), order.node]
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def digests(workflow: Workflow, variables: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the files that variables name, such as a plan: which version of it was run."""
-    found: dict[str, str] = {}
+    found = {name: digest(one) for name, one in documents(workflow.options, variables).items()}
     for name, value in variables.items():
+        if name in found:
+            continue
         path = Path(str(value)) if workflow.options[name].get("type") == "path" and value else None
         with suppress(OSError):  # it cannot be read, or no file can be named so: the run will tell
             if path and path.is_file() and path.stat().st_size <= LARGEST_INPUT:

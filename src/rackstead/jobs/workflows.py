@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.problems im
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import HIDDEN, hide_secrets
 
 from ..run import NAMESPACE
+from .documents import documents
 
 #: Folders with playbooks of one's own, separated by colons.
 VARIABLE = "RACKSTEAD_WORKFLOWS"
@@ -25,8 +28,12 @@ COLLECTION = Path(deadline.__file__).resolve().parents[3]
 ROLES = ("viewer", "operator", "admin")
 LOWEST_PRIORITY = 9
 MOST_RETRIES = 100
+#: Seconds after which a file's time tells it from a later one.
+SETTLED = 2.0
 _QUOTED = re.compile(r"\{(\w+)\}")
-KEYS = ("title", "target", "priority", "timeout", "retries", "backoff", "role", "inventory", "specs")
+#: Names of Receptor nodes.
+NODE = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}"
+KEYS = ("title", "target", "priority", "timeout", "retries", "backoff", "role", "inventory", "node", "specs")
 #: What a declaration's plain values may be: a test, and what is allowed in words.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "priority": (lambda value: type(value) is int and 0 <= value <= LOWEST_PRIORITY, f"0 (first) to {LOWEST_PRIORITY}"),
@@ -34,6 +41,10 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "retries": (lambda value: type(value) is int and 0 <= value <= MOST_RETRIES, f"0 to {MOST_RETRIES}"),
     "backoff": (lambda value: type(value) in (int, float) and value > 0, "seconds, more than 0"),
     "role": (lambda value: value in ROLES, ", ".join(ROLES)),
+    "node": (
+        lambda value: isinstance(value, str) and re.fullmatch(NODE, value) is not None,
+        "the name of a Receptor node: letters, digits, and _ . : - in between",
+    ),
 }
 
 
@@ -57,6 +68,7 @@ class Workflow:
     backoff: float = 5.0
     role: str = "operator"
     inventory: str = ""
+    node: str = ""
 
     def targets(self, variables: Mapping[str, Any]) -> list[str]:
         """What a job with these variables touches: ``variable:value``, or the words with what they quote filled in."""
@@ -87,11 +99,12 @@ class Workflow:
             for name in variables
             if name not in self.options
         ]
-        result = ArgumentSpecValidator(_plain(self.options)).validate(given)
+        whole = documents(self.options, given)
+        result = ArgumentSpecValidator(_plain(self.options)).validate({**given, **dict.fromkeys(whole, "document")})
         lines += [" ".join(self._shown(line, given).splitlines()) for line in result.error_messages]
         if lines:
             raise InvalidInput(lines)
-        return {name: result.validated_parameters[name] for name in given}
+        return {name: result.validated_parameters[name] for name in given} | whole
 
     def _shown(self, line: str, variables: Mapping[str, Any]) -> str:
         """An error's line without the secrets that it may quote."""
@@ -133,10 +146,10 @@ class Catalog:
 
     def get(self, name: str) -> Workflow:
         """Raises NotFound, or InvalidInput where the declaration is faulty."""
-        files = self._files()
-        found = _read(*files[name]) if name in files else None
+        place = self._place(name)
+        found = _read(place, place / "specs" / f"{name}.yml") if place else None
         if found is None:
-            raise NotFound(f'no workflow is named "{name}"{nearest(name, files)}')
+            raise NotFound(f'no workflow is named "{name}"{nearest(name, self._files())}')
         return found
 
     def read(self) -> tuple[list[Workflow], list[str]]:
@@ -151,12 +164,21 @@ class Catalog:
                 problems += error.problems
         return found, problems
 
+    def _place(self, name: str) -> Path | None:
+        """The first folder where the name is declared. No name leads out of the folders."""
+        if os.path.basename(name) != name:
+            return None
+        return next((place for place in self._places if os.path.exists(f"{place}/specs/{name}.yml")), None)
+
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """The files that may declare a workflow, by name; a name counts where it comes first."""
         found: dict[str, tuple[Path, Path]] = {}
         for place in self._places:
-            for path in (place / "specs").glob("*.yml"):
-                found.setdefault(path.stem, (place, path))
+            specs = place / "specs"
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                for name in os.listdir(specs):
+                    if name.endswith(".yml"):
+                        found.setdefault(name.removesuffix(".yml"), (place, specs / name))
         return found
 
 
@@ -194,14 +216,27 @@ def _read(place: Path, path: Path) -> Workflow | None:
     return Workflow(path.stem, name, title, text, options, inventory=inventory, **fields)
 
 
+#: Documents by their path, each with what told that its file is still the same.
+_loaded: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = {}
+
+
 def _load(path: Path) -> dict[str, Any]:
+    """The file's document, which nobody may change: it is read once as long as the file stays as it is."""
     import yaml
 
     try:
-        found = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = path.stat()
+        stamp = (found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino)
+        known = _loaded.get(path)
+        if known and known[0] == stamp:
+            return known[1]
+        content = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInput([f"{path}: cannot be read: {' '.join(str(error).split())}"]) from error
-    return found if isinstance(found, dict) else {}
+    document = content if isinstance(content, dict) else {}
+    if time.time() - found.st_ctime > SETTLED:  # else it may change once more within one tick of the clock
+        _loaded[path] = stamp, document
+    return document
 
 
 def _main(document: Mapping[str, Any]) -> dict[str, Any]:

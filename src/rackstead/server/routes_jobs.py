@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, 
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from ..jobs.execution import answer_file
 from ..jobs.model import Job, JobState
 from ..jobs.service import Order, Service
 from ..jobs.workflows import Workflow
@@ -32,6 +33,7 @@ from .schemas import (
     Creation,
     JobDocument,
     JobPage,
+    Results,
     Submission,
     WorkflowDocument,
     WorkflowList,
@@ -45,7 +47,7 @@ Word = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 After = Annotated[int, Query(ge=0, le=2**53, description="Only events with a higher number.")]
 #: Seconds after which a stream says something, so that what stands between does not end it.
 SIGN_OF_LIFE = 15.0
-ORDER = ("limit", "tags", "priority", "retries", "timeout", "check", "diff")
+ORDER = ("limit", "tags", "priority", "retries", "timeout", "check", "diff", "node")
 
 
 def service_of(connection: Request | WebSocket) -> Service:
@@ -64,13 +66,18 @@ def tasks(
     sort: Annotated[Literal["-created", "created"], Query(description="The newest, or the oldest first.")] = "-created",
     limit: paging.Limit = 50,
     cursor: paging.Cursor = "",
+    before: Annotated[
+        str, Query(pattern=f"^$|{JOB_ID}", description="Only jobs older than this one. Not with sort=created.")
+    ] = "",
 ) -> Response:
     """A token for some workflows or targets sees their jobs only; its pages may be short, the last has no next."""
+    if before and sort == "created":
+        raise Refusal(422, "before: does not go with sort=created", [("query/before", "does not go with sort=created")])
     found = service_of(request).jobs(
         states=[one.value for one in state or ()],
         workflow=workflow,
         who=who,
-        after=paging.read(cursor, "tasks", sort),
+        after=paging.read(cursor, "tasks", sort) or before,
         limit=limit,
         descending=sort == "-created",
     )
@@ -97,6 +104,24 @@ def stdout(request: Request, caller: Viewer, job_id: Id) -> Response:
     service = service_of(request)
     visible(service, caller, job_id)
     return PlainTextResponse(service.stdout(job_id).encode("utf-8", "replace"))
+
+
+@router.get(
+    "/jobs/{job_id}/results",
+    tags=["jobs"],
+    summary="What the tasks of the last run have returned",
+    response_model=Results,
+    responses=described(404),
+)
+def results(request: Request, caller: Viewer, job_id: Id) -> Response:
+    """Whole, but for secrets. There are none for a run that was ended early, nor for one that AWX made."""
+    service = service_of(request)
+    job = visible(service, caller, job_id)
+    try:
+        text = answer_file(service.place(job_id), job.execution).read_bytes()
+    except FileNotFoundError as error:
+        raise Refusal(404, f"job {job_id} has left no results") from error
+    return Response(text, media_type="application/json")
 
 
 @router.post(
@@ -172,15 +197,19 @@ async def events(
     last_event_id: Annotated[
         str, Header(pattern=r"^\d{0,15}$", description="The number of the last event seen; counts before after.")
     ] = "",
+    keep: Annotated[
+        bool, Query(alias="follow", description="Until the job is over; else only what there is already.")
+    ] = True,
 ) -> Response:
     service = service_of(request)
     await run_in_threadpool(visible, service, caller, job_id)
     number = int(last_event_id) if last_event_id else after
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream(request, service, job_id, number), media_type="text/event-stream", headers=headers)
+    lines = stream(request, service, job_id, number, keep)
+    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
-async def stream(request: Request, service: Service, job_id: str, after: int) -> AsyncIterator[str]:
+async def stream(request: Request, service: Service, job_id: str, after: int, keep: bool) -> AsyncIterator[str]:
     stopping: asyncio.Event = request.app.state.stopping
     clock = asyncio.get_running_loop().time
     said = clock()
@@ -190,6 +219,8 @@ async def stream(request: Request, service: Service, job_id: str, after: int) ->
             note_lag(request, lines)
             yield "".join(f"id: {line.seq}\ndata: {line.text}\n\n" for line in lines)
             said = clock()
+        elif not keep:
+            return
         elif clock() - said > SIGN_OF_LIFE:
             yield ":\n\n"
             said = clock()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from ..jobs.model import Job, JobState
-from ..jobs.workflows import LOWEST_PRIORITY, MOST_RETRIES
+from ..jobs.workflows import LOWEST_PRIORITY, MOST_RETRIES, NODE
 from ..webhooks.registry import LONGEST_URL
 from ..webhooks.registry import NAME as WEBHOOK
 
@@ -110,6 +110,7 @@ class Strict(BaseModel):
 
 
 Wait = Annotated[bool, Field(description="Answer when the job is over, or after wait_seconds.")]
+Node = Annotated[str, Field(pattern=rf"^({NODE})?$", description="The Receptor node to run it on.")]
 WaitSeconds = Annotated[float, Field(gt=0, le=LONGEST_WAIT, description="How long to wait at most.")]
 
 
@@ -132,6 +133,7 @@ class Submission(Strict):
     idempotency_key: str = Field("", max_length=200, description="The same key gives the same job, once.")
     retries: int | None = Field(None, ge=0, le=MOST_RETRIES)
     timeout: float | None = Field(None, gt=0, le=YEAR, description="Seconds, of one attempt.")
+    node: Node = ""
     wait: Wait = False
     wait_seconds: WaitSeconds = LONGEST_WAIT
 
@@ -158,6 +160,22 @@ class Creation(Strict):
     check_mode: bool = False
     wait: Wait = False
     wait_seconds: WaitSeconds = LONGEST_WAIT
+
+
+class TaskResult(BaseModel):
+    action: str
+    task: str
+    host: str
+    status: Literal["ok", "failed", "unreachable"]
+    result: dict[str, Any]
+
+
+class Results(BaseModel):
+    """What a playbook's tasks have returned, as Ansible tells it."""
+
+    rc: int = Field(description="The exit code of ansible-playbook.")
+    results: list[TaskResult]
+    errors: list[str] = Field(description="What Ansible said outside of tasks.")
 
 
 class JobPage(BaseModel):
@@ -254,6 +272,7 @@ class NewSchedule(Strict):
     priority: int | None = Field(None, ge=0, le=LOWEST_PRIORITY)
     retries: int | None = Field(None, ge=0, le=MOST_RETRIES)
     timeout: float | None = Field(None, gt=0, le=YEAR)
+    node: Node = ""
 
 
 class NewWebhook(Strict):

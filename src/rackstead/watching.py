@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows a job while it runs, whether it runs here or at a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
+
+from .terminal import Spectator, Terminal
+
+if TYPE_CHECKING:
+    from .jobs.model import Job
+    from .jobs.service import Service
+    from .remote.service import Remote
+
+Event = Mapping[str, Any]
+
+
+def watched(
+    terminal: Terminal,
+    service: Service | Remote,
+    job: Job,
+    *,
+    output: bool,
+    after: int = 0,
+    title: str = "",
+    verbose: bool = False,
+    take: Callable[[Event], None] = lambda _event: None,
+) -> None:
+    """Until the job is over. ``output``: print what it prints; ``take`` is given every event too."""
+    expected = tasks_of_last(service, job)
+    flags: dict[str, Any] = {"narrate": True, "verbose": verbose, "output": output, "expected": expected}
+    with Spectator(terminal, title or job.workflow, **flags) as spectator:
+        for event in service.events(job.id, after, follow=True):
+            take(event)
+            if output:
+                spectator.printed(str(event.get("stdout") or ""))
+                if event["event"] == "job_ended" and event["error"]:
+                    terminal.note(event["error"])
+            spectator.listen(as_runner_says(event))
+
+
+def tasks_of_last(service: Service | Remote, job: Job) -> int:
+    """How many tasks the last good run of the workflow had; 0 where nobody knows."""
+    try:
+        found = service.jobs(states=["completed"], workflow=job.workflow, limit=1)
+    except RacksteadError:
+        return 0  # the bar does without
+    return len(found[0].tasks) if found else 0
+
+
+def as_runner_says(event: Event) -> dict[str, Any]:
+    """A job's event in the shape in which ansible-runner tells it."""
+    names = {"host": "host", "task": "task", "task_action": "resolved_action", "ignore_errors": "ignore_errors"}
+    data = {theirs: event[ours] for ours, theirs in names.items() if event.get(ours)}
+    if "result" in event:
+        data["res"] = event["result"]
+    return {**event, "event_data": data, "stdout": event.get("stdout", "")}
