@@ -194,7 +194,7 @@ def test_what_is_told_of_a_job() -> None:
         recap=recap,
         error=f"password: hunter2\n{'x' * 5000}",
     )
-    told = json.loads(delivery.message(entry("job.failed", workflow="apply", rc=2), JobState.FAILED, job))
+    told = json.loads(delivery.message(entry("job.failed", workflow="apply", rc=2), job))
     assert (told["type"], told["timestamp"]) == ("job.failed", "2026-11-21T14:06:40.125Z")
     data = told["data"]
     assert data["hosts"] == {"all": 2, "changed": 2, "failed": 1, "unreachable": 0}
@@ -206,9 +206,9 @@ def test_what_is_told_of_a_job() -> None:
 def test_a_job_that_is_forgotten_or_runs_again_is_told_of_as_far_as_known() -> None:
     known = entry("job.failed", workflow="apply", attempt=4, rc=2)
     data = {"job": JOB_ID, "workflow": "apply", "state": "failed", "attempt": 4, "rc": 2}
-    assert json.loads(delivery.message(known, JobState.FAILED, None))["data"] == data
+    assert json.loads(delivery.message(known, None))["data"] == data
     again = Job(JOB_ID, "apply", "Apply", {}, 1.0, "anna", state=JobState.PENDING, attempt=0)
-    told = json.loads(delivery.message(known, JobState.FAILED, again))["data"]
+    told = json.loads(delivery.message(known, again))["data"]
     assert (told["attempt"], told["rc"], told["who"]) == (4, 2, "anna")
     assert "ended" not in told
 
@@ -230,7 +230,8 @@ def end(store: Store, action: str = "job.failed", number: int = 0) -> None:
 
 def entered(store: Store, hook: Webhook, lease: Lease, seen: int = 0) -> tuple[int, list[str]]:
     head = store.audit(Query(descending=True, limit=1))[0].seq
-    return store.change(lambda change: delivery.enter(change, hook, seen, head, lease))
+    cursor, found = store.read(lambda change: delivery.look(change, hook, seen, head))
+    return cursor, store.change(lambda change: delivery.enter(change, hook, found, cursor, lease)) if found else []
 
 
 def concluded(store: Store, hook: Webhook, lease: Lease, key: str, answer: Answer, **more: Any) -> Any:
@@ -262,16 +263,16 @@ def test_ends_before_the_webhook_are_not_told(store: Store, lease: Lease) -> Non
     assert entered(store, late, lease)[1] == []
 
 
-def test_the_cursor_is_kept_once_in_a_while(store: Store, hook: Webhook, lease: Lease, monkeypatch: Any) -> None:
-    monkeypatch.setattr(delivery, "FAR", 5)
-    before = status(store)["cursor"]
-    for number in range(4):
-        store.append_audit("x", "note.put", f"note/{number}")
-    assert entered(store, hook, lease) == (before + 4, [])
-    assert status(store)["cursor"] == before
-    store.append_audit("x", "note.put", "note/5")
-    assert entered(store, hook, lease)[0] == before + 5
-    assert status(store)["cursor"] == before + 5
+def test_a_cursor_goes_forwards_only(store: Store, hook: Webhook, lease: Lease) -> None:
+    end(store)
+    head = store.audit()[-1].seq
+    cursor, found = store.read(lambda change: delivery.look(change, hook, 0, head))
+    twice = [store.change(lambda change: delivery.enter(change, hook, found, cursor, lease)) for _time in range(2)]
+    assert [len(keys) for keys in twice] == [1, 0]
+    assert store.change(lambda change: delivery.enter(change, hook, found, cursor - 1, lease)) == []
+    assert (status(store)["cursor"], status(store)["pending"]) == (cursor, 1)
+    assert store.change(lambda change: delivery.enter(change, hook, [], cursor + 9, lease)) == []
+    assert status(store)["cursor"] == cursor + 9
 
 
 def test_while_many_wait_others_stay_in_the_chain(store: Store, hook: Webhook, lease: Lease, monkeypatch: Any) -> None:

@@ -25,7 +25,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.errors impor
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Lease, Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import KEY_HINT, Change, Store
 
-from .delivery import Outcome, Patience, blocked, conclude, enter
+from .delivery import FAR, Outcome, Patience, blocked, conclude, enter, look
 from .registry import DELIVERY, Status, Webhook, every, opened
 from .sending import Answer, post
 
@@ -101,15 +101,19 @@ class Courier:
             if hook.id not in self._senders or not self._senders[hook.id].is_alive():
                 self._senders[hook.id] = Sender(self, hook)
                 self._senders[hook.id].start()
-            self._catch_up(hook, max(status.cursor, self._seen.get(hook.id, 0)), head)
+            self._catch_up(hook, status.cursor, head)
 
-    def _catch_up(self, hook: Webhook, seen: int, head: int) -> None:
-        """Enter what has ended since. A writing transaction only where the chain has grown."""
+    def _catch_up(self, hook: Webhook, kept: int, head: int) -> None:
+        """Enter what has ended since. What nobody wants is written once in a while only."""
+        seen = max(kept, self._seen.get(hook.id, 0))
         while seen < head and self.lease and not self._stopping.is_set():
-            lease, before = self.lease, seen
-            seen, keys = self.store.change(partial(enter, hook=hook, seen=before, head=head, lease=lease))
+            before, lease = seen, self.lease
+            seen, found = self.store.read(partial(look, hook=hook, seen=before, head=head))
+            if found or seen - kept >= FAR:
+                keys = self.store.change(partial(enter, hook=hook, found=found, cursor=seen, lease=lease))
+                self._senders[hook.id].add(keys)
+                kept = seen
             self._seen[hook.id] = seen
-            self._senders[hook.id].add(keys)
             if seen == before:
                 return  # there is no room, or no such webhook any more
 

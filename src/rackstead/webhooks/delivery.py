@@ -57,10 +57,10 @@ class Outcome:
 
 
 # -- from the chain ---------------------------------------------------------------------------------
-def enter(change: Change, hook: Webhook, seen: int, head: int, lease: Lease) -> tuple[int, list[str]]:
-    """Enter the next ends that a webhook wants. ``seen``: entries up to this one are none; ``head`` is the last.
+def look(change: Change, hook: Webhook, seen: int, head: int) -> tuple[int, list[AuditEntry]]:
+    """The next ends that a webhook wants. Up to the entry ``seen`` there are none; ``head`` is the last.
 
-    Gives up to where the chain was looked at, and the new deliveries' keys. Raises Fenced.
+    Gives them, and up to where the chain was looked at: ``seen`` if the webhook has no room for more, or is gone.
     """
     status = _status(change, hook)
     if status is None or status.pending >= ROOM:
@@ -68,11 +68,23 @@ def enter(change: Change, hook: Webhook, seen: int, head: int, lease: Lease) -> 
     after = max(status.cursor, seen)
     page = change.audit(Query({"action": [*ENDS, CANCEL]}, after=key_of(after), limit=PAGE))
     cursor = page[-1].seq if len(page) == PAGE else max(head, after, *(entry.seq for entry in page))
-    keys = [key for entry in page if (key := _entered(change, hook, entry))]
-    if keys or cursor - status.cursor >= FAR:
-        after_that = {**vars(status), "cursor": cursor, "pending": status.pending + len(keys)}
-        change.put(STATUS, hook.name, after_that, fence=lease)
-    return cursor, keys
+    return cursor, [entry for entry in page if _wanted(hook, entry)]
+
+
+def enter(change: Change, hook: Webhook, found: list[AuditEntry], cursor: int, lease: Lease) -> list[str]:
+    """Make them deliveries, and keep up to where the chain was looked at. Gives their keys. Raises Fenced."""
+    status = _status(change, hook)
+    if status is None or status.cursor >= cursor:
+        return []
+    keys = [_entered(change, hook, entry) for entry in found if entry.seq > status.cursor]
+    after = {**vars(status), "cursor": cursor, "pending": status.pending + len(keys)}
+    change.put(STATUS, hook.name, after, fence=lease)
+    return keys
+
+
+def _wanted(hook: Webhook, entry: AuditEntry) -> bool:
+    state = ended(entry)
+    return state is not None and hook.wants(state.value, str(entry.details.get("workflow", "")))
 
 
 def _status(change: Change, hook: Webhook) -> Status | None:
@@ -83,28 +95,26 @@ def _status(change: Change, hook: Webhook) -> Status | None:
 
 
 def _entered(change: Change, hook: Webhook, entry: AuditEntry) -> str:
-    state = ended(entry)
-    if state is None or not hook.wants(state.value, str(entry.details.get("workflow", ""))):
-        return ""
     key = f"{hook.name}/{key_of(entry.seq)}"
     job_id = entry.target.partition("/")[2]
     record = change.find(JOB, job_id)
-    job = Job.of(record) if record else None
+    now = change.now()
     body = {
         "id": f"msg_{job_id}_{entry.seq}",
         "job": job_id,
-        "body": message(entry, state, job),
-        "first": change.now(),
-        "next": change.now(),
+        "body": message(entry, Job.of(record) if record else None),
+        "first": now,
+        "next": now,
         "attempt": 0,
     }
     change.put(DELIVERY, key, body)
     return key
 
 
-def message(entry: AuditEntry, state: JobState, job: Job | None) -> str:
+def message(entry: AuditEntry, job: Job | None) -> str:
     """What is sent: the same for all attempts. A job that was forgotten since, or run again, is told of as far as
     the chain knows it."""
+    state = ENDS.get(entry.action, JobState.CANCELLED)
     known = job if job and job.state is state else None
     data: dict[str, Any] = {
         "job": entry.target.partition("/")[2],
