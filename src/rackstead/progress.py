@@ -131,9 +131,12 @@ RETURNED = ("runner_on_ok", "runner_on_skipped", *FAILED)
 
 @dataclass
 class Tally:
-    """How far a playbook is, in tasks. ``expected`` is how many the last run had, 0 where nobody knows."""
+    """How far a playbook is, in tasks. ``expected`` is how many the last run had, 0 where nobody knows;
+    ``each`` how many of them each host had.
+    """
 
     expected: int = 0
+    each: Mapping[str, int] = field(default_factory=dict)
     begun: int = 0
     over: bool = False
     task: str = ""
@@ -148,6 +151,9 @@ class Tally:
     def total(self) -> int:
         """As many as there were the last time, or as there have been already; 0 where nobody can say."""
         return max(self.expected, self.begun) if self.expected else 0
+
+    def total_of(self, host: str) -> int:
+        return max(self.each.get(host, 0) or self.total or self.begun, self.hosts.get(host, 0))
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Events of ansible-runner, and ``job_started``, with which all begins anew."""

@@ -100,7 +100,7 @@ class Spectator:
 
     ``narrate`` names the steps too, for playbooks in which some take long. ``verbose`` shows what
     Ansible itself prints, and nothing else. ``output``: results are printed meanwhile (see ``printed``).
-    ``expected`` is how many tasks the last run had.
+    ``tally`` knows how many tasks the last run had.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Spectator:
         narrate: bool = False,
         verbose: bool = False,
         output: bool = False,
-        expected: int = 0,
+        tally: Tally | None = None,
     ) -> None:
         self._terminal = terminal
         self._console = terminal.err
@@ -119,7 +119,7 @@ class Spectator:
         self._narrate = narrate
         self._quiet = verbose or output
         self._verbose = verbose
-        self._tally = Tally(expected)
+        self._tally = tally or Tally()
         self._task_begun = 0.0
         self._told = True
         self._begun = time.monotonic()

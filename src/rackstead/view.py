@@ -340,11 +340,10 @@ def bar_of(done: int, total: int, style: str = "cyan") -> ProgressBar:
 def host_lines(tally: Tally) -> Iterator[RenderableType]:
     """A bar for each host of a playbook, those that are furthest behind first: it is them who are waited for."""
     counts, failures = dict(tally.hosts), dict(tally.failed)  # they grow meanwhile
-    ordered = sorted(counts, key=lambda host: (counts[host], host))
+    ordered = sorted(counts, key=lambda host: (counts[host] - tally.total_of(host), host))
     width = max(len(host) for host in ordered[:MORE_BUSY])
-    total = tally.total or tally.begun
     for host in ordered[:MORE_BUSY]:
-        done, failed = counts[host], failures.get(host, 0)
+        done, total, failed = counts[host], tally.total_of(host), failures.get(host, 0)
         line = Table.grid(padding=(0, 1))
         cells: list[RenderableType] = [
             Text(f"  {host:<{width}}", style="bold"),

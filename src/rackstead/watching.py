@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
+from .progress import Tally
 from .terminal import Spectator, Terminal
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def watched(
     take: Callable[[Event], None] = lambda _event: None,
 ) -> None:
     """Until the job is over. ``output``: print what it prints; ``take`` is given every event too."""
-    expected = tasks_of_last(service, job)
-    flags: dict[str, Any] = {"narrate": True, "verbose": verbose, "output": output, "expected": expected}
+    tally = tally_of_last(service, job)
+    flags: dict[str, Any] = {"narrate": True, "verbose": verbose, "output": output, "tally": tally}
     with Spectator(terminal, title or job.workflow, **flags) as spectator:
         for event in service.events(job.id, after, follow=True):
             take(event)
@@ -44,13 +45,17 @@ def watched(
             spectator.listen(as_runner_says(event))
 
 
-def tasks_of_last(service: Service | Remote, job: Job) -> int:
-    """How many tasks the last good run of the workflow had; 0 where nobody knows."""
+def tally_of_last(service: Service | Remote, job: Job) -> Tally:
+    """What to expect, from how many tasks the last good run of the workflow had."""
     try:
         found = service.jobs(states=["completed"], workflow=job.workflow, limit=1)
     except RacksteadError:
-        return 0  # the bar does without
-    return len(found[0].tasks) if found else 0
+        return Tally()  # the picture does without
+    if not found:
+        return Tally()
+    words = ("ok", "failed", "skipped", "unreachable")
+    each = {host: sum(counts.get(word, 0) for word in words) for host, counts in found[0].recap.items()}
+    return Tally(len(found[0].tasks), each)
 
 
 def as_runner_says(event: Event) -> dict[str, Any]:
