@@ -88,6 +88,14 @@ def plan_file(path: str) -> str:
     return str(found.absolute())
 
 
+def saved_plan(job: Job, path: Path | None) -> str | None:
+    """The absolute path of a saved plan, which may not be there yet."""
+    if path is None:
+        return None
+    not_through_a_server(job, "--plan-file")
+    return str(path.expanduser().absolute())
+
+
 def plan_choice(text: str | None) -> dict[str, str]:
     """A plan is named by its file or, for what was applied earlier, by its name alone."""
     if not text:
@@ -179,12 +187,10 @@ def apply(
     ] = None,
 ) -> int:
     """Make reality as the plan says."""
-    if saved:
-        not_through_a_server(job, "--plan-file")
     variables = {
         "plan_src": plan_file(plan),
         "plan_limit": listed(limit),
-        "plan_file": str(saved.expanduser().absolute()) if saved else None,
+        "plan_file": saved_plan(job, saved),
         "plan_prune": prune or None,
         "plan_adopt": adopt or None,
         "plan_on_change": on_change and on_change.value,
@@ -570,7 +576,7 @@ register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)
 register_state(app, STATE)
-register_webhooks(app)
+register_webhooks(app, SERVER)
 
 
 # -- the way in -------------------------------------------------------------------------------------

@@ -7,36 +7,54 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from .answers import Exit
-from .blocks import STYLE
-from .cli_jobs import State, who
-from .cli_state import command, opened
+from .blocks import STYLE, Where, registered
+from .cli_jobs import who
+from .cli_state import here, opened
 from .options import Job as Command
 from .view import _filled as filled
 from .view_jobs import time_of
 
 if TYPE_CHECKING:
-    from .webhooks.registry import Status, Webhook
+    from .remote.client import Client
 
-webhook = typer.Typer(help="URLs that are told of the ends of jobs.", **STYLE)
+webhook = typer.Typer(help="URLs that are told of the ends of jobs.", epilog="Example: rackstead webhook list", **STYLE)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The webhook's name.")]
+EXAMPLE = "Example: rackstead webhook"
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(webhook, name="webhook", rich_help_panel="Server")
+def register(app: typer.Typer, panel: str) -> None:
+    app.add_typer(webhook, name="webhook", rich_help_panel=panel)
 
 
-@command(webhook, "add", "webhook add")
+@contextmanager
+def there(where: Where, told: Command) -> Iterator[Client | None]:
+    """The server that is meant, or None."""
+    choice = where.choice()
+    if choice is None:
+        yield None
+        return
+    from .remote.service import connected
+
+    with connected(choice) as remote:
+        remote.client.tell = told.terminal.note
+        yield remote.client
+
+
+@registered(webhook, "webhook add", epilog=f"{EXAMPLE} add chat https://receiver.example/rackstead --on failed")
 def add(
     told: Command,
     name: Name,
     url: Annotated[str, typer.Argument(metavar="URL", help="The receiver: https://… or http://…")],
+    where: Where,
     states: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,66 +68,81 @@ def add(
         list[str] | None,
         typer.Option("--workflow", metavar="PATTERN", help="Only for these workflows. Repeatable.", show_default=False),
     ] = None,
-    state: State = "",
 ) -> int:
     """Tell a URL of each job that ends from now on. Its secret is printed now, and never again."""
     from .webhooks import registry
 
-    with opened(state) as store:
-        hook, secret = registry.add(store, name, url, *who(), states=states or (), workflows=workflows or ())
+    with there(where, told) as server:
+        if server:
+            body = {"name": name, "url": url, "states": states or [], "workflows": workflows or []}
+            made = server.send("POST", "/webhooks", body)
+        else:
+            with opened(where.state) as store:
+                hook, secret = registry.add(store, name, url, *who(), states=states or (), workflows=workflows or ())
+            made = {"name": name, "url": hook.url, "secret": secret}
     told.terminal.note(f'the secret of the webhook "{name}", which is not shown again:')
-    told.terminal.show(secret)
-    return told.end(Exit.OK, [], {"name": name, "url": hook.url, "secret": secret})
+    told.terminal.show(str(made["secret"]))
+    return told.end(Exit.OK, [], {key: made[key] for key in ("name", "url", "secret")})
 
 
-@command(webhook, "list", "webhook list")
-def list_(told: Command, state: State = "") -> int:
+@registered(webhook, "webhook list", epilog=f"{EXAMPLE} list")
+def list_(told: Command, where: Where) -> int:
     """All webhooks, and how their deliveries stand."""
     from .webhooks import registry
 
-    with opened(state) as store:
-        found = store.read(registry.every)
+    with there(where, told) as server:
+        if server:
+            found = list(server.get("/webhooks")["items"])
+        else:
+            with opened(where.state) as store:
+                found = [registry.document(hook, status) for hook, status in store.read(registry.every)]
     told.terminal.show(webhooks_table(found))
-    return told.end(Exit.OK, [], {"webhooks": [registry.document(hook, status) for hook, status in found]})
+    return told.end(Exit.OK, [], {"webhooks": found})
 
 
-def webhooks_table(found: list[tuple[Webhook, Status]]) -> RenderableType:
+def webhooks_table(found: list[Mapping[str, Any]]) -> RenderableType:
     if not found:
         return Text("no webhooks", style="dim")
     rows = [
         {
-            "NAME": Text(hook.name, style="bold"),
-            "URL": Text(hook.url),
-            "ON": Text(", ".join(hook.states)),
-            "WORKFLOWS": Text(", ".join(hook.workflows) or "all"),
-            "PENDING": Text(str(status.pending)),
-            "DELIVERED": Text(str(status.delivered)),
-            "GIVEN UP": Text(str(status.given_up)),
-            "LAST": Text(time_of(status.last)),
-            "ERROR": Text(status.error, style="red"),
+            "NAME": Text(one["name"], style="bold"),
+            "URL": Text(one["url"]),
+            "ON": Text(", ".join(one["states"])),
+            "WORKFLOWS": Text(", ".join(one["workflows"]) or "all"),
+            "PENDING": Text(str(one["pending"])),
+            "DELIVERED": Text(str(one["delivered"])),
+            "GIVEN UP": Text(str(one["given_up"])),
+            "LAST": Text(time_of(one["last"])),
+            "ERROR": Text(one["error"], style="red"),
         }
-        for hook, status in found
+        for one in found
     ]
     return filled(rows, ("NAME", "URL"))
 
 
-@command(webhook, "remove", "webhook remove")
-def remove(told: Command, name: Name, state: State = "") -> int:
+@registered(webhook, "webhook remove", epilog=f"{EXAMPLE} remove chat")
+def remove(told: Command, name: Name, where: Where) -> int:
     """Tell it nothing more. What was still to be delivered is not delivered."""
     from .webhooks import registry
 
-    with opened(state) as store:
-        registry.remove(store, name, *who())
+    with there(where, told) as server:
+        if server:
+            from .remote.client import quoted
+
+            server.send("DELETE", f"/webhooks/{quoted(name)}")
+        else:
+            with opened(where.state) as store:
+                registry.remove(store, name, *who())
     told.terminal.show(f"{name}: removed")
     return told.end(Exit.OK, [])
 
 
-@command(webhook, "test", "webhook test")
-def test(told: Command, name: Name, state: State = "") -> int:
+@registered(webhook, "webhook test", epilog=f"{EXAMPLE} test chat")
+def test(told: Command, name: Name, where: Where) -> int:
     """Send a message of the type webhook.test from here, once. Exit code 1 if the receiver does not take it."""
     from .webhooks import delivery, registry, sending
 
-    with opened(state) as store:
+    with here(where, "webhook test") as store:
         url, secret = registry.opened(store, name)
         user, origin = who()
         body = delivery.written("webhook.test", time.time(), {"webhook": name, "who": user})

@@ -430,8 +430,33 @@ def test_who_may_see_and_add_webhooks(server: Keyed) -> None:
     assert server.call("DELETE", "/webhooks/mail").status_code == 404
 
 
+def test_the_command_line_through_a_server(
+    server: Keyed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RACKSTEAD_SERVER", server.url)
+    monkeypatch.setenv("RACKSTEAD_TOKEN", server.token)
+
+    def shell(*words: str) -> tuple[int, str, str]:
+        code = run_command(["webhook", *words])
+        return (code, *capsys.readouterr())
+
+    code, out, err = shell("add", "far", "http://127.0.0.1:9/x?y=z", "--on", "failed")
+    assert (code, out.startswith("whsec_")) == (0, True), err
+    assert shell("add", "far", "ftp://127.0.0.1/")[0] == 2
+    [listed] = [one for one in json.loads(shell("list", "--json")[1])["webhooks"] if one["name"] == "far"]
+    assert (listed["url"], listed["states"]) == ("http://127.0.0.1:9/x?…", ["failed"])
+    assert "far" in shell("list")[1]
+    code, out, err = shell("test", "far")
+    assert (code, err.count("error: ")) == (2, 1)
+    assert "does not go through a server" in err
+    assert shell("remove", "far")[:2] == (0, "far: removed\n")
+    assert shell("remove", "far")[2] == 'error: there is no webhook "far"\n'
+
+
 def test_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     new_key(site.folder / "keys")
+    monkeypatch.setenv("HOME", str(site.folder))
+    monkeypatch.delenv("RACKSTEAD_SERVER", raising=False)
     monkeypatch.setenv("RACKSTEAD_STATE", site.url)
     monkeypatch.setenv("RACKSTEAD_STATE_KEY_FILE", str(site.folder / "keys"))
 
