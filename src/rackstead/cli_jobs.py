@@ -38,9 +38,13 @@ if TYPE_CHECKING:
 
     Jobs = Service | Remote
 
-job = typer.Typer(help="Run playbooks as jobs: queued, followed, cancelled, retried.", **STYLE)
-workflow = typer.Typer(help="The playbooks that can be jobs.", **STYLE)
-schedule = typer.Typer(help="Jobs that come again and again.", **STYLE)
+job = typer.Typer(
+    help="Run playbooks as jobs: queued, followed, cancelled, retried.",
+    epilog="Example: rackstead job submit status --wait",
+    **STYLE,
+)
+workflow = typer.Typer(help="The playbooks that can be jobs.", epilog="Example: rackstead workflow show apply", **STYLE)
+schedule = typer.Typer(help="Jobs that come again and again.", epilog="Example: rackstead schedule list", **STYLE)
 
 Json = Annotated[bool, JSON]
 State = Annotated[str, place_option("--state", "URL", "The state store. (RACKSTEAD_STATE)")]

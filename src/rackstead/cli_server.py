@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .jobs.service import Service
     from .server.tokens import Token
 
-token = typer.Typer(help="Tokens for the REST API.", **STYLE)
+token = typer.Typer(
+    help="Tokens for the REST API.", epilog="Example: rackstead token create anna --role operator", **STYLE
+)
 FIRST = "admin"
 
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from .answers import Exit
-from .blocks import STYLE, Run, Where, refuse_at_a_server, registered
+from .blocks import STYLE, Where, refuse_at_a_server, registered
 from .cli_jobs import who
 from .options import HERE, BadUsage
 from .options import Job as Command
@@ -32,9 +32,17 @@ if TYPE_CHECKING:
 
     from .remote.records import Records
 
-state = typer.Typer(help="The state store: look into it, back it up, move it.", **STYLE)
-key = typer.Typer(help="Keys that seal sensitive fields.", **STYLE)
-audit = typer.Typer(help="The audit chain: who did what, and that nobody changed it since.", **STYLE)
+state = typer.Typer(
+    help="The state store: look into it, back it up, move it.", epilog="Example: rackstead state list note", **STYLE
+)
+key = typer.Typer(
+    help="Keys that seal sensitive fields.", epilog="Example: rackstead state key new /etc/rackstead/keys", **STYLE
+)
+audit = typer.Typer(
+    help="The audit chain: who did what, and that nobody changed it since.",
+    epilog="Example: rackstead audit list -n 10",
+    **STYLE,
+)
 
 Kind = Annotated[str, typer.Argument(metavar="KIND", help="The kind of record.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The record's key.")]
@@ -63,11 +71,6 @@ def register(app: typer.Typer, panel: str) -> None:
     state.add_typer(key, name="key")
     app.add_typer(state, name="state", rich_help_panel=panel)
     app.add_typer(audit, name="audit", rich_help_panel=panel)
-
-
-def command(group: typer.Typer, _name: str, title: str, epilog: str = "") -> Callable[[Run], Run]:
-    """Register ``function(told, …)``; see ``registered``."""
-    return registered(group, title, epilog=epilog)
 
 
 def url_of(text: str) -> str:
@@ -128,7 +131,7 @@ def masked(record: Record) -> dict[str, Any]:
 
 
 # -- records ----------------------------------------------------------------------------------------
-@command(state, "get", "state get", "Example: rackstead state get note web-01")
+@registered(state, "state get", epilog="Example: rackstead state get note web-01")
 def get(
     told: Command,
     kind: Kind,
@@ -150,7 +153,7 @@ def get(
     return told.end(Exit.OK, [], {"record": content})
 
 
-@command(state, "put", "state put", 'Example: rackstead state put note web-01 \'{"text": "rack 3"}\'')
+@registered(state, "state put", epilog='Example: rackstead state put note web-01 \'{"text": "rack 3"}\'')
 def put(
     told: Command,
     kind: Kind,
@@ -190,7 +193,7 @@ def _sign(change: Change, action: str, target: str, version: int | None) -> None
     change.append_audit(name, action, target, origin=origin, details={"version": version})
 
 
-@command(state, "list", "state list", "Example: rackstead state list note --prefix web-")
+@registered(state, "state list", epilog="Example: rackstead state list note --prefix web-")
 def list_(
     told: Command,
     kind: Kind,
@@ -234,7 +237,7 @@ def _scalar(text: str) -> Any:
     return text if isinstance(value, dict | list) else value
 
 
-@command(state, "delete", "state delete", "Example: rackstead state delete note web-01")
+@registered(state, "state delete", epilog="Example: rackstead state delete note web-01")
 def delete(told: Command, kind: Kind, name: Key, where: Where, expect: Expect = None) -> int:
     """Delete a record."""
 
@@ -254,7 +257,7 @@ def delete(told: Command, kind: Kind, name: Key, where: Where, expect: Expect = 
     return told.end(Exit.OK, [], {"changed": gone})
 
 
-@command(state, "kinds", "state kinds", "Example: rackstead state kinds")
+@registered(state, "state kinds", epilog="Example: rackstead state kinds")
 def kinds(told: Command, where: Where) -> int:
     """The kinds that have records."""
     with there(where, told) as records:
@@ -289,8 +292,8 @@ class Bar:
         self._progress.update(self._tasks[stage], completed=done, total=total or None)
 
 
-@command(
-    state, "migrate", "state migrate", "Example: rackstead state migrate --to sqlite:/var/lib/rackstead/state.db --live"
+@registered(
+    state, "state migrate", epilog="Example: rackstead state migrate --to sqlite:/var/lib/rackstead/state.db --live"
 )
 def migrate(
     told: Command,
@@ -350,7 +353,7 @@ def _migrated(told: Command, report: Report, verify_only: bool) -> int:
     return told.end(Exit.OK if same else Exit.FAILED, errors, {"migration": asdict(report)})
 
 
-@command(state, "backup", "state backup", "Example: rackstead state backup state.backup")
+@registered(state, "state backup", epilog="Example: rackstead state backup state.backup")
 def backup(told: Command, file: File, where: Where) -> int:
     """Save all of the store in one file."""
     from ansible_collections.rackstead.infra.plugins.module_utils.state import archive
@@ -361,7 +364,7 @@ def backup(told: Command, file: File, where: Where) -> int:
     return told.end(Exit.OK, [], {"records": made.records, "sha256": made.digest})
 
 
-@command(state, "restore", "state restore", "Example: rackstead state restore state.backup")
+@registered(state, "state restore", epilog="Example: rackstead state restore state.backup")
 def restore(told: Command, file: File, where: Where, replace: Replace = False) -> int:
     """Fill an empty store from a backup.
 
@@ -382,7 +385,7 @@ def restore(told: Command, file: File, where: Where, replace: Replace = False) -
 
 
 # -- keys -------------------------------------------------------------------------------------------
-@command(key, "new", "state key new", "Example: rackstead state key new /etc/rackstead/keys")
+@registered(key, "state key new", epilog="Example: rackstead state key new /etc/rackstead/keys")
 def new(told: Command, file: KeyFile) -> int:
     """Put a new key first in a key file: it seals from now on, the others go on opening."""
     from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import new_key
@@ -392,7 +395,7 @@ def new(told: Command, file: KeyFile) -> int:
     return told.end(Exit.OK, [], {"key": made, "keys": count})
 
 
-@command(state, "rekey", "state rekey", "Example: rackstead state rekey")
+@registered(state, "state rekey", epilog="Example: rackstead state rekey")
 def rekey(told: Command, where: Where) -> int:
     """Seal sensitive fields under the first key."""
     refuse_at_a_server(where, "state rekey")
@@ -408,7 +411,7 @@ def rekey(told: Command, where: Where) -> int:
 
 
 # -- audit ------------------------------------------------------------------------------------------
-@command(audit, "list", "audit list", "Example: rackstead audit list --where who=anna --where result=failed")
+@registered(audit, "audit list", epilog="Example: rackstead audit list --where who=anna --where result=failed")
 def entries(told: Command, place: Where, limit: Limit = 50, where: Filter = None) -> int:
     """The last entries, newest first."""
     from dataclasses import replace
@@ -426,7 +429,7 @@ def entries(told: Command, place: Where, limit: Limit = 50, where: Filter = None
     return told.end(Exit.OK, [], {"entries": found})
 
 
-@command(audit, "verify", "audit verify", "Example: rackstead audit verify")
+@registered(audit, "audit verify", epilog="Example: rackstead audit verify")
 def verify(told: Command, where: Where) -> int:
     """Prove that no entry was changed or taken away. Exit code 1 if one was."""
     with here(where, "audit verify") as store:
@@ -436,7 +439,7 @@ def verify(told: Command, where: Where) -> int:
     return told.end(Exit.OK if found.ok else Exit.FAILED, [found.why] if found.why else [], {"audit": asdict(found)})
 
 
-@command(audit, "export", "audit export", "Example: rackstead audit export > audit.jsonl")
+@registered(audit, "audit export", epilog="Example: rackstead audit export > audit.jsonl")
 def export(told: Command, where: Where) -> int:
     """All entries, oldest first, one JSON document a line (with --json: in one document)."""
     found: list[dict[str, Any]] = []
