@@ -22,7 +22,7 @@ import httpx
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
-from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import Key, Keys, new_key
+from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import Key, Keys, new_key, read_file
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 from standins.receivers import Got, Receiver, receiving
 from testbed import postgres
@@ -364,6 +364,23 @@ def test_a_server_killed_between_the_end_and_the_delivery_delivers_later(tmp_pat
         assert not any(b"hunter2" in one.body for one in receiver.got)
         assert 'rackstead_webhook_delivered_total{webhook="chat"} 2.0' in server.call("GET", "/metrics").text
         assert made["secret"] not in server.log
+
+
+def test_a_worker_delivers_too(site: Site) -> None:
+    key = site.folder / "keys"
+    new_key(key)
+    site.keys = Keys(read_file(key))
+    site.service.store.seal = site.keys
+    env = {**Server(site.folder).env, "RACKSTEAD_STATE": site.url, "RACKSTEAD_STATE_KEY_FILE": str(key)}
+    with receiving(Receiver()) as receiver, (site.folder / "log").open("w") as log:
+        site.hook("chat", receiver)
+        worker = subprocess.Popen([sys.executable, "-m", "rackstead.cli", "worker"], env=env, stdout=log, stderr=log)
+        try:
+            job = site.service.submit(Order("ok"), "ann").id
+            eventually(lambda: receiver.jobs() == [job], "the delivery")
+        finally:
+            worker.terminate()
+            assert worker.wait(SECONDS) == 0
 
 
 @pytest.fixture(scope="module")

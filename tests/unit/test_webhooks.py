@@ -26,7 +26,7 @@ from rackstead.jobs.model import JOB, Job, JobState
 from rackstead.webhooks import delivery, registry
 from rackstead.webhooks.delivery import Patience
 from rackstead.webhooks.registry import Webhook
-from rackstead.webhooks.sending import Answer, _read, refused
+from rackstead.webhooks.sending import Answer, _read, post, refused
 from rackstead.webhooks.signing import headers, new_secret, sign
 
 URL = "https://receiver.example:8443/hook?token=s3cr3t-of-the-url"
@@ -342,6 +342,12 @@ def test_a_webhook_of_the_same_name_is_another(store: Store, hook: Webhook, leas
     end(store, number=1)
     assert entered(store, hook, lease)[1] == []
     assert status(store)["pending"] == 0
+
+
+def test_errors_do_not_quote_the_query() -> None:
+    answer = post("http://[::1/hook?token=s3cr3t", "whsec_AAAA", "m", b"{}")
+    assert not answer.ok
+    assert "s3cr3t" not in answer.error
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,17 @@ def post(url: str, secret: str, message: str, body: bytes, whole: float = WHOLE)
                 return _read(answer.status_code, answer.headers.get("Retry-After", ""))
     except (RequestException, OSError, ValueError) as error:
         late = time.monotonic() >= _open.end
-        return Answer(error=f"no answer in {whole:g} s" if late else reason_of(error))
+        return Answer(error=f"no answer in {whole:g} s" if late else without_query(reason_of(error), url))
     finally:
         timer.cancel()
         for one in opened:
             one.close()
+
+
+def without_query(text: str, url: str) -> str:
+    """An error's text, which may quote the URL, without what may be a secret in it."""
+    query = url.partition("?")[2]
+    return text.replace(query, "…") if query else text
 
 
 def _read(status: int, wish: str) -> Answer:
