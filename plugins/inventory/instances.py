@@ -176,12 +176,10 @@ groups:
 from typing import Any
 
 from ansible.errors import AnsibleParserError
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.inventory import (
     CONNECTION,
     ENDPOINT_OPTIONS,
-    Host,
     Record,
     Remote,
     Wanted,
@@ -190,23 +188,13 @@ from ansible_collections.rackstead.infra.plugins.module_utils.instances.inventor
     fetch,
     read_remotes,
 )
-
-try:
-    # From core 2.19 on, values are templates only where somebody says so.
-    from ansible.template import trust_as_template as _trust_as_template  # noqa: F401
-
-    WRAP = False
-except ImportError:
-    WRAP = True
+from ansible_collections.rackstead.infra.plugins.plugin_utils.hosts import HostsPlugin
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+class InventoryModule(HostsPlugin):
     """Reads options, has the core ask and build, and tells Ansible."""
 
     NAME = "rackstead.infra.instances"
-
-    def verify_file(self, path: str) -> bool:
-        return bool(super().verify_file(path)) and path.endswith((".yml", ".yaml"))
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
@@ -219,59 +207,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             hosts = build_hosts(self._records(path, remotes, cache), remotes, wanted)
         except RacksteadError as error:
             raise AnsibleParserError(f"{path}: {error}") from None
-        self._populate(hosts)
+        self.populate(hosts)
         if hosts and wanted.connection:
             _preload_connection()
 
     def _records(self, path: str, remotes: list[Remote], cache: bool) -> list[Record]:
-        """Records from the cache where it is on and holds what these options ask for, else from the daemons.
-
-        ``cache`` is false where the user wants to have it flushed.
-        """
         addresses = self.get_option("addresses")
-        if not self.get_option("cache"):
-            return fetch(remotes, addresses)
-        key = self.get_cache_key(path)
-        # Other options in the same file need other records.
         question = repr((sorted(tuple(remote) for remote in remotes), addresses))
-        kept = self._cache.get(key) if cache else None
-        if isinstance(kept, dict) and kept.get("question") == question:
-            records: list[Record] = kept["records"]
-            return records
-        records = fetch(remotes, addresses)
-        self._cache[key] = {"question": question, "records": records}
-        return records
-
-    def _populate(self, hosts: list[Host]) -> None:
-        names: dict[tuple[str, str], str] = {}
-        options = {option: self.get_option(option) for option in ("compose", "groups", "keyed_groups", "strict")}
-        strict = options.pop("strict")
-        for host in hosts:
-            self.inventory.add_host(host.name)
-            variables = _unsafe(host.variables) if WRAP else host.variables
-            for key, value in variables.items():
-                self.inventory.set_variable(host.name, key, value)
-            for group in host.groups:
-                if group not in names:
-                    names[group] = self.inventory.add_group(self._sanitize_group_name("_".join(group)))
-                self.inventory.add_child(names[group], host.name)
-            if any(options.values()):
-                self._set_composite_vars(options["compose"], variables, host.name, strict)
-                self._add_host_to_composed_groups(options["groups"], variables, host.name, strict)
-                self._add_host_to_keyed_groups(options["keyed_groups"], variables, host.name, strict)
-
-
-def _unsafe(value: Any) -> Any:
-    """Text that could be taken for a template is marked so that it is not. It comes from the instances' owners."""
-    if isinstance(value, dict):
-        return {key: _unsafe(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_unsafe(item) for item in value]
-    if isinstance(value, str) and "{" in value:
-        from ansible.utils.unsafe_proxy import wrap_var
-
-        return wrap_var(value)
-    return value
+        return self.kept_records(path, question, lambda: fetch(remotes, addresses), cache)
 
 
 def _preload_connection() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from testbed import bmc as testbed
-from testbed.ansible import Modules, Playbooks
+from testbed.ansible import Modules, Playbooks, done, failed
 
 #: Addresses of the loopback that a BMC may have here.
 OLD, NEW, OTHER = "127.0.77.10", "127.0.77.50", "127.0.77.60"
@@ -52,16 +52,6 @@ def wire(bmc: testbed.Ipmi) -> Iterator[testbed.Wire]:
     wire = testbed.Wire(bmc, [OLD, NEW])
     yield wire
     wire.close()
-
-
-def done(result: dict[str, Any]) -> dict[str, Any]:
-    assert not result.get("failed"), result
-    return result
-
-
-def failed(result: dict[str, Any]) -> str:
-    assert result.get("failed"), result
-    return str(result["msg"])
 
 
 # -- power --------------------------------------------------------------------------------------------
@@ -148,7 +138,9 @@ def test_boot_override(modules: Modules, bmc: testbed.Ipmi) -> None:
     result = done(modules("bmc_boot", args))
     assert result["changed"] and bmc.chassis()["boot"] == "pxe"
     assert not result["verified"]
-    told = "BMC 127.0.0.1 took the boot flags, but shows pxe next time (legacy) for them in place of pxe next time (efi)"
+    told = (
+        "BMC 127.0.0.1 took the boot flags, but shows pxe next time (legacy) for them in place of pxe next time (efi)"
+    )
     assert told in str(result["warnings"])
     del args["mode"]
     assert not done(modules("bmc_boot", args))["changed"]

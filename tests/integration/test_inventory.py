@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from testbed import daemon as testbed
-from testbed.ansible import Playbooks
+from testbed.ansible import Playbooks, unwrapped
 from testbed.proxy import RecordingProxy
 
 PLUGIN = "rackstead.infra.instances"
@@ -42,21 +42,10 @@ def listing(play: Playbooks, tmp_path: Path) -> Iterator[Listing]:
         done = subprocess.run(argv, env={**environment, **(env or {})}, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split()))  # older releases break lines
-        document: dict[str, Any] = _plain(json.loads(done.stdout))
+        document: dict[str, Any] = unwrapped(json.loads(done.stdout))
         return document
 
     yield run
-
-
-def _plain(value: Any) -> Any:
-    """ansible-inventory wraps text that is no template."""
-    if isinstance(value, dict):
-        return (
-            value["__ansible_unsafe"]
-            if set(value) == {"__ansible_unsafe"}
-            else {k: _plain(v) for k, v in value.items()}
-        )
-    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def members(document: dict[str, Any]) -> dict[str, list[str]]:

@@ -5,95 +5,46 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Denied, InvalidInput, Unreachable
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import HIDDEN
-from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import keys_from_environment, new_key
 from standins import awx as standin
-from standins.awx import Fault
+from standins.site import Fault
 
 from rackstead.executors import choose
 from rackstead.executors.awx import NOTE, Awx, Launch
 from rackstead.executors.awx_client import Settings
-from rackstead.jobs.execution import End, Verdict
-from rackstead.jobs.ledger import Ledger
+from rackstead.executors.elsewhere import Elsewhere
+from rackstead.jobs.execution import End
 from rackstead.jobs.model import Job, JobState
-from rackstead.jobs.service import Order, Service, input_of
+from rackstead.jobs.service import Service, input_of
 from rackstead.jobs.workflows import Catalog
-from tests.conftest import CHECKOUT
-
-WORKFLOWS = Path(__file__).parent / "workflows"
-SECRET = "correct-horse-battery-staple"
-SECONDS = 90.0
-
-
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    return wait_until(lambda: condition() or None, Deadline(SECONDS), what=what, first=0.02, most=0.05)
+from tests.runner.attempts import SECONDS, SECRET, WORKFLOWS, Attempts, eventually
 
 
 @dataclass
-class Site:
-    """A state store and an AWX. ``begin`` and ``end`` do what an engine does before and after an attempt."""
+class Site(Attempts):
+    """A state store and an AWX."""
 
-    folder: Path
-    service: Service
-    awx: standin.Awx
-    settings: Settings
-    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
-    attempts: list[Launch] = field(default_factory=list)
+    awx: standin.Awx = field(kw_only=True)
+    settings: Settings = field(kw_only=True)
 
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.service.store, "worker", "here", 600.0)
-
-    def submit(self, workflow: str, variables: dict[str, Any] | None = None, **more: Any) -> str:
-        given = {"folder": str(self.folder)} if workflow == "sleeps" else {}
-        return self.service.submit(Order(workflow, {**given, **(variables or {})}, **more), "ann").id
-
-    def begin(self, job_id: str) -> Job:
-        found = self.ledger.begin(job_id, self.service.show(job_id).execution, "1.0.0")
-        assert found is not None
-        return found
-
-    def launch(self, job: Job, **settings: Any) -> Future[Verdict]:
+    def attempt(self, job: Job, **settings: Any) -> Elsewhere:
         workflow = self.service.catalog.get(job.workflow)
         variables = input_of(self.service.store, job.id)
         chosen = replace(self.settings, **settings)
-        self.attempts.append(Launch(chosen, self.service.store, job, workflow, variables, self.service.place(job.id)))
-        return self.pool.submit(self.attempts[-1].run, lambda: True, 0.2)
-
-    def run(self, workflow: str, variables: dict[str, Any] | None = None, **more: Any) -> tuple[Job, Verdict]:
-        job = self.begin(self.submit(workflow, variables, **more))
-        verdict = self.launch(job).result(SECONDS)
-        return self.ledger.end(job, verdict), verdict
-
-    def sleeping(self, number: int = 1) -> bool:
-        return len(list(self.folder.glob("run.*"))) == number
-
-    def go(self) -> None:
-        (self.folder / "go").touch()
-
-    def notes(self) -> list[str]:
-        return [one.key for one in self.service.store.list(NOTE, Query())]
+        return Launch(chosen, self.service.store, job, workflow, variables, self.service.place(job.id))
 
     def launches(self) -> int:
         return sum(line.startswith("POST") and line.endswith("/launch/") for line in self.awx.asked)
-
-    def counters(self, job: str) -> list[int]:
-        return [event["counter"] for event in self.service.events(job) if "counter" in event]
 
     def whole(self, job: str) -> bool:
         """Whether the job has every event of AWX, once and in order."""
@@ -109,7 +60,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         for name in ("ok", "sleeps", "fails"):
             awx.template(f"rackstead {name}", WORKFLOWS / f"{name}.yml")
         settings = Settings(awx.url, standin.TOKEN, patience=5.0, settle=1.0, look=0.05, most=0.2)
-        found = Site(tmp_path, Service(store, tmp_path / "data", Catalog([WORKFLOWS])), awx, settings)
+        service = Service(store, tmp_path / "data", Catalog([WORKFLOWS]))
+        found = Site(tmp_path, service, NOTE, awx=awx, settings=settings)
         yield found
         found.go()
         for attempt in found.attempts:
@@ -266,7 +218,7 @@ def test_a_job_that_is_cancelled_while_nobody_is_at_it_is_ended_there(
 def test_settings_that_are_wrong_are_told(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = site.service.store
     (tmp_path / "token").write_text(standin.TOKEN + "\n")
-    assert isinstance(choose("awx", store, url=site.awx.url, token_file=str(tmp_path / "token")), Awx)
+    choose("awx", store, url=site.awx.url, token_file=str(tmp_path / "token")).close()
     for name, url, token, kind in [
         ("elsewhere", "", "x", InvalidInput),
         ("awx", "", "x", InvalidInput),
@@ -284,31 +236,14 @@ def test_settings_that_are_wrong_are_told(site: Site, tmp_path: Path, monkeypatc
 
 def test_a_worker_that_was_killed_finds_its_awx_job_again(site: Site) -> None:
     (site.folder / "token").write_text(standin.TOKEN)
-    env = {
-        **os.environ,
-        "RACKSTEAD_STATE": f"file:{site.folder}/state",
-        "RACKSTEAD_DATA": str(site.folder / "data"),
-        "RACKSTEAD_WORKFLOWS": str(WORKFLOWS),
-        "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "src"), os.environ["ANSIBLE_COLLECTIONS_PATH"]]),
-    }
-    words = ["worker", "--executor", "awx", "--awx-url", site.awx.url, "--awx-token-file", str(site.folder / "token")]
-
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "rackstead.cli", *words], env=env, stderr=subprocess.DEVNULL)
-
+    words = ["--executor", "awx", "--awx-url", site.awx.url, "--awx-token-file", str(site.folder / "token")]
     job = site.submit("sleeps")
-    worker = start()
-    try:
+    with site.worker(*words) as killed:
         eventually(site.sleeping, "the task")
         eventually(lambda: len(site.counters(job)) > 2, "the first events")
-        worker.kill()
-        worker.wait()
+        killed()
         site.go()
-        worker = start()
         assert site.service.wait(job, SECONDS).state is JobState.COMPLETED
-    finally:
-        worker.terminate()
-        assert worker.wait(SECONDS) == 0
     assert site.launches() == 1 and site.whole(job) and site.notes() == []
 
 

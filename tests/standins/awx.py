@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import ansible_runner
+from standins.site import Refused, Site
 
 TOKEN, VIEWER = "token-of-an-operator", "token-of-a-viewer"
 OVER = ("successful", "failed", "error", "canceled")
@@ -30,22 +29,6 @@ ASKS = ("variables", "limit", "tags", "job_type", "diff_mode")
 ASKED = {"limit": "limit", "job_tags": "tags", "job_type": "job_type", "diff_mode": "diff_mode"}
 STATUS = {"successful": "successful", "canceled": "canceled"}
 SHORT = 1024
-
-
-class Refused(Exception):
-    def __init__(self, code: int, document: Any) -> None:
-        super().__init__(code)
-        self.code, self.document = code, document
-
-
-@dataclass
-class Fault:
-    """``how`` is a code to answer with, "drop" (the request is not looked at) or "lose" (it is done, and not answered)."""
-
-    method: str
-    path: str
-    how: int | str
-    times: int = 1
 
 
 @dataclass
@@ -104,36 +87,12 @@ class Job:
         return {**self.document(), "event_processing_finished": self.seen_over > 2}
 
 
-class Awx:
+class Awx(Site):
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         self.templates: list[Template] = []
         self.jobs: list[Job] = []
-        self.faults: list[Fault] = []
-        self.asked: list[str] = []
-        self.lock = threading.RLock()
-        awx = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                awx.serve(self)
-
-            def do_POST(self) -> None:
-                awx.serve(self)
-
-            def log_message(self, *_words: object) -> None:
-                """Nobody reads it."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def template(self, name: str, playbook: Path, **options: Any) -> Template:
         found = Template(len(self.templates) + 7, name, playbook, **options)
@@ -146,67 +105,20 @@ class Awx:
         for job in self.jobs:
             if job.thread:
                 job.thread.join()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
 
     # -- HTTP --------------------------------------------------------------------------------------
-    def serve(self, request: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(request.path)
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        with self.lock:
-            self.asked.append(f"{request.command} {parts.path}")
-            how = self._fault(request.command, parts.path)
-            if how == "drop":
-                self._hang_up(request)
-                return
-            if isinstance(how, int):
-                self._say(request, how, b"<html>out of order</html>", "text/html")
-                return
-            code, answer = self._answer(request, parts.path, dict(parse_qsl(parts.query)), body)
-            if how == "lose":
-                self._hang_up(request)
-            elif isinstance(answer, str):
-                self._say(request, code, answer.encode(), "text/plain")
-            else:
-                self._say(request, code, json.dumps(answer).encode(), "application/json")
-
-    def _fault(self, method: str, path: str) -> int | str | None:
-        for fault in self.faults:
-            if fault.times and fault.method == method and re.search(fault.path, path):
-                fault.times -= 1
-                return fault.how
-        return None
-
-    @staticmethod
-    def _hang_up(request: BaseHTTPRequestHandler) -> None:
-        request.close_connection = True
-        request.connection.shutdown(socket.SHUT_RDWR)
-
-    @staticmethod
-    def _say(request: BaseHTTPRequestHandler, code: int, body: bytes, kind: str) -> None:
-        request.send_response(code)
-        request.send_header("Content-Type", kind)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    def _answer(
-        self, request: BaseHTTPRequestHandler, path: str, query: dict[str, str], body: bytes
-    ) -> tuple[int, Any]:
-        try:
-            token = str(request.headers.get("Authorization")).removeprefix("Bearer ")
-            if token not in (TOKEN, VIEWER):
-                raise Refused(401, {"detail": "Authentication credentials were not provided."})
-            for pattern, view in self._views(request.command).items():
-                match = re.fullmatch(f"/api/v2/{pattern}/", path)
-                if match:
-                    if request.command == "POST" and token == VIEWER:
-                        raise Refused(403, {"detail": "You do not have permission to perform this action."})
-                    return view(query, json.loads(body or b"{}"), *(int(one) for one in match.groups()))
-            raise Refused(404, {"detail": "Not found."})
-        except Refused as error:
-            return error.code, error.document
+    def answer(self, request: BaseHTTPRequestHandler, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
+        token = str(request.headers.get("Authorization")).removeprefix("Bearer ")
+        if token not in (TOKEN, VIEWER):
+            raise Refused(401, {"detail": "Authentication credentials were not provided."})
+        for pattern, view in self._views(request.command).items():
+            match = re.fullmatch(f"/api/v2/{pattern}/", path)
+            if match:
+                if request.command == "POST" and token == VIEWER:
+                    raise Refused(403, {"detail": "You do not have permission to perform this action."})
+                return view(query, json.loads(body or b"{}"), *(int(one) for one in match.groups()))
+        raise Refused(404, {"detail": "Not found."})
 
     def _views(self, method: str) -> dict[str, Callable[..., tuple[int, Any]]]:
         if method == "POST":

@@ -200,3 +200,26 @@ class Modules:
         if self._server is not None:
             self._server.communicate()
             self._server = None
+
+
+def unwrapped(value: Any) -> Any:
+    """A document without the mappings in which ansible-inventory puts text that is no template."""
+    if isinstance(value, dict):
+        return (
+            value["__ansible_unsafe"]
+            if set(value) == {"__ansible_unsafe"}
+            else {k: unwrapped(v) for k, v in value.items()}
+        )
+    return [unwrapped(item) for item in value] if isinstance(value, list) else value
+
+
+def done(result: dict[str, Any]) -> dict[str, Any]:
+    """A module's result, if it did not fail."""
+    assert not result.get("failed"), result
+    return result
+
+
+def failed(result: dict[str, Any]) -> str:
+    """What a module said that had to fail."""
+    assert result.get("failed"), result
+    return str(result["msg"])

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "ansible_runner": "ansible-runner",
     "opentelemetry": "opentelemetry-sdk",
     "pyipmi": "python-ipmi",
+    "requests_oauthlib": "requests-oauthlib",
     "websocket": "websocket-client",
     "yaml": "PyYAML",
 }
