@@ -26,6 +26,7 @@ from typing import Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, NotFound, RacksteadError
 from ansible_collections.rackstead.infra.plugins.module_utils.state.errors import Fenced, Held, VersionMoved
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Record
+from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
 from ..executors import Executor
 from ..executors.local import Local
@@ -116,19 +117,28 @@ class Engine:
 
     # -- life --------------------------------------------------------------------------------------
     def start(self) -> None:
+        try:
+            self._begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _begin(self) -> None:
         self.executor.tend()
         self._heartbeat()
         self._recover_own()
         self._queue.start(self.perform, self.settings.parallel)
         for thread in self._threads:
             thread.start()
+        self.ring()  # there may be jobs already
 
     def stop(self) -> None:
         """End what runs here; it goes on as soon as a worker is there."""
         self._stopping.set()
         self.ring()
         for thread in self._threads:
-            thread.join()
+            if thread.ident:  # it was started
+                thread.join()
         for attempt in list(self._running.values()):
             if attempt:
                 attempt.stop(End.STOPPED)
@@ -230,9 +240,10 @@ class Engine:
             return
         self._running[job_id] = None
         try:
-            job = self.ledger.begin(job_id, execution, self._collection)
+            given = Given(job_id)
+            job = self.ledger.begin(job_id, execution, self._collection, given.look)
             if job:
-                self._run(job)
+                self._run(job, given)
         except Held as error:
             self.ledger.bounce(job_id, execution, f"waits for {error.where}: {error.what}")
         except (Fenced, NotFound) as error:
@@ -241,11 +252,11 @@ class Engine:
             self._running.pop(job_id, None)
             self.ring()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, given: Given) -> None:
         folder = self.service.place(job.id)
         say(folder, job, "job_started", attempt=job.attempt, worker=self.identity.id)
         log.info("job %s: %s, attempt %d", job.id, job.workflow, job.attempt)
-        verdict = self._attempt(job, folder)
+        verdict = self._attempt(job, given, folder)
         if verdict.end is End.STOPPED:
             say(folder, job, "job_interrupted")
             job = self.ledger.interrupt(job)
@@ -260,10 +271,10 @@ class Engine:
             self._traces.job(after, folder)
         return after
 
-    def _attempt(self, job: Job, folder: Path) -> Verdict:
+    def _attempt(self, job: Job, given: Given, folder: Path) -> Verdict:
         try:
             workflow = self.service.catalog.get(job.workflow)
-            attempt = self.executor.attempt(job, workflow, input_of(self.store, job.id), folder)
+            attempt = self.executor.attempt(job, workflow, given.variables(), folder)
         except RacksteadError as error:
             return Verdict(End.REFUSED, error=str(error))
         self._running[job.id] = attempt
@@ -318,6 +329,25 @@ class Engine:
                 self.ledger.interrupt(job)
         except Conflict as error:
             log.warning("job %s: somebody else has taken it up: %s", job.id, error)
+
+
+class Given:
+    """A job's variables, looked up in the transaction that marks it as running."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self._found: dict[str, Any] | RacksteadError = {}
+
+    def look(self, change: Change) -> None:
+        try:
+            self._found = input_of(change, self._job_id)
+        except RacksteadError as error:  # there is no key for them, for example: that is how the attempt ends
+            self._found = error
+
+    def variables(self) -> dict[str, Any]:
+        if isinstance(self._found, RacksteadError):
+            raise self._found
+        return self._found
 
 
 class Renewal:

@@ -49,10 +49,12 @@ def work(parallel: int, bell: int) -> None:
     engine = Engine(service, Settings(parallel, queue_url("", "")))
     engine.start()
     log.info("worker %s: %d jobs at once", engine.identity.id, parallel)
-    select.select([bell], [], [])
-    log.info("worker %s: stopping", engine.identity.id)
-    engine.stop()
-    service.store.close()
+    try:
+        select.select([bell], [], [])
+    finally:
+        log.info("worker %s: stopping", engine.identity.id)
+        engine.stop()
+        service.store.close()
 
 
 if __name__ == "__main__":
