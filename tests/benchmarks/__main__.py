@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import report
-from .bench import CONTENDERS, PARTS, Bench, Sizes
+from .bench import CONTENDERS, ON_INCUS, PARTS, PICTURE, Bench, Sizes, runner
 from .floor import Refused
 from .process import Failed, Wrong
 from .targets import verdicts
@@ -74,13 +74,24 @@ def say(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
 
 
-def measure(options: argparse.Namespace, tree: Path) -> Bench:
-    """Everything that was asked for. A contender of ours that fails ends it, with what was measured until then."""
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    return Sizes(**{size.name: getattr(options, size.name) for size in fields(Sizes)})
+
+
+def measure(options: argparse.Namespace) -> Bench:
+    """What was asked for on Incus. A contender of ours that fails ends it, with what was measured until then."""
+    tree = stage()
+    try:
+        return on_incus(options, tree)
+    finally:
+        shutil.rmtree(tree)
+
+
+def on_incus(options: argparse.Namespace, tree: Path) -> Bench:
     with daemon(options) as socket, scratch("rackstead-bench-") as folder, project(socket, say) as rest:
         world = World(rest, folder, environment(socket, folder), say)
         world.use_collections(tree)
-        sizes = Sizes(**{size.name: getattr(options, size.name) for size in fields(Sizes)})
-        bench = Bench(world, sizes, options.contenders, options.parts)
+        bench = Bench(world, sizes_of(options), options.contenders, options.parts)
         try:
             bench.run()
         except (Failed, Refused, Wrong) as error:
@@ -93,20 +104,24 @@ def main(given: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     facts = report.machine()
-    tree = stage()
-    try:
-        sys.path[:0] = [str(tree), str(CHECKOUT / "tests")]
-        bench = measure(options, tree)
-    finally:
-        shutil.rmtree(tree)
-    reached = verdicts(bench.rows)
-    report.write(options.json, report.document(bench.rows, reached, facts, bench.notes))
-    report.show(bench.rows, reached, bench.notes)
+    rows, notes, failures = [], [], []
+    if set(options.parts) & set(ON_INCUS):
+        bench = measure(options)
+        rows, notes, failures = bench.rows, bench.notes, [bench.failure]
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    measures, more, failure = runner(sizes_of(options), options.parts, say, options.json.parent)
+    notes, failures = [*notes, *more], [*failures, failure]
+    reached = verdicts(rows, measures)
+    report.write(options.json, report.document(rows, measures, reached, facts, notes))
+    report.show(rows, measures, reached, notes)
     print(f"figures: {options.json}")
     if options.docs:
-        report.update_docs(DOCUMENT, report.markdown(bench.rows, reached, facts, bench.notes))
-    if bench.failure:
-        print(f"the benchmark broke off: {bench.failure}", file=sys.stderr)
+        report.update_docs(DOCUMENT, report.markdown(rows, measures, reached, facts, notes))
+        if "state" in options.parts:
+            shutil.copy(options.json.parent / PICTURE, DOCUMENT.parent / "images" / PICTURE)
+    for failure in filter(None, failures):
+        print(f"the benchmark broke off: {failure}", file=sys.stderr)
+    if any(failures):
         return 2
     return 1 if options.strict and not all(verdict.reached for verdict in reached) else 0
 

@@ -6,17 +6,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from . import bundle, connection, lifecycle, scale
+from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
+
+from . import bundle, connection, jobs, lifecycle, plot, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
+from .measures import RECORDS_A_SECOND, Measure
 from .process import Failed, Wrong
 from .samples import Row
 from .world import World
 
-PARTS = ("lifecycle", "scale", "connection")
+#: Parts that need an Incus daemon, and those of the runner.
+ON_INCUS = ("lifecycle", "scale", "connection")
+RUNNER = ("jobs", "rest", "state")
+PARTS = (*ON_INCUS, *RUNNER)
+PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
 
 
@@ -33,6 +41,14 @@ class Sizes:
     repeats: int = 3
     startups: int = 5
     turns: int = 1  # of the connection plugins, which take long
+    jobs: int = 1000  # that are drained
+    parallel: int = 32  # of them at once
+    runs: int = 10  # of one job and of ansible-playbook, in turns
+    stored: int = 100_000  # jobs that are listed
+    seconds: int = 10  # for which they are asked for
+    followed: int = 5  # jobs whose events a client waits for
+    records: int = 1000  # of each backend of the state store
+    rounds: int = 3  # of what belongs to jobs, REST and the state store
 
 
 @dataclass
@@ -144,3 +160,26 @@ class Bench:
                 self.notes.append("community.general.incus was not measured: the incus command is not here")
         with connection.hosts(self.world, self.sizes.hosts) as names:
             self.rows += connection.measure(self.world, names, plugins, self.sizes.forks, self.sizes.turns, start)
+
+
+def runner(
+    sizes: Sizes, parts: Sequence[str], say: Callable[[str], None], folder: Path
+) -> tuple[list[Measure], list[str], str]:
+    """What needs no Incus: measures, notes, and what broke it off. A picture of the backends goes into ``folder``."""
+    found: list[Measure] = []
+    notes: list[str] = []
+    try:
+        if "jobs" in parts:
+            found += jobs.drains(sizes.jobs, sizes.parallel, sizes.rounds, say)
+            found += jobs.delays(sizes.runs, say)
+        if "rest" in parts:
+            found += rest.measures(sizes.stored, sizes.seconds, sizes.followed, sizes.rounds, say)
+        if "state" in parts:
+            stores, notes = state.measures(sizes.records, sizes.rounds, say)
+            found += stores
+            groups = [(what, [one for one in stores if one.what == what]) for what in state.WHATS]
+            picture = plot.bars("Backends of the state store", RECORDS_A_SECOND, groups)
+            (folder / PICTURE).write_text(picture)
+    except (Failed, RacksteadError) as error:
+        return found, notes, str(error)
+    return found, notes, ""

@@ -104,7 +104,7 @@ def descendants(pid: int) -> list[int]:
         current = waiting.pop()
         found.append(current)
         for task in _listing(Path(f"/proc/{current}/task")):
-            waiting.extend(int(child) for child in _text(task / "children").split())
+            waiting.extend(int(child) for child in text_of(task / "children").split())
     return found
 
 
@@ -118,7 +118,7 @@ def memory_of(pid: int) -> tuple[int, int, int] | None:
 
 def _fields(path: str) -> dict[str, int]:
     """The lines ``Name:  123 kB`` of a /proc file, in bytes."""
-    pairs = (line.split() for line in _text(Path(path)).splitlines())
+    pairs = (line.split() for line in text_of(path).splitlines())
     return {pair[0].rstrip(":"): int(pair[1]) * 1024 for pair in pairs if len(pair) == 3 and pair[2] == "kB"}
 
 
@@ -129,8 +129,9 @@ def _listing(path: Path) -> list[Path]:
         return []
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path | str) -> str:
+    """What a file of /proc says; nothing where it is gone."""
     try:
-        return path.read_text()
+        return Path(path).read_text()
     except OSError:  # as above
         return ""

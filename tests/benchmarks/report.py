@@ -21,6 +21,8 @@ from rich.table import Table
 from .connection import OURS as CONNECTION
 from .lifecycle import NOTHING
 from .lifecycle import OURS as PLAN
+from .measures import Measure
+from .measures import ratio as ratio_of
 from .samples import Row
 from .scale import PLUGIN
 from .targets import Verdict, find, floor_of
@@ -47,12 +49,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def document(rows: list[Row], verdicts: list[Verdict], facts: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+def document(
+    rows: list[Row], measures: list[Measure], verdicts: list[Verdict], facts: dict[str, Any], notes: list[str]
+) -> dict[str, Any]:
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **facts,
         "targets": [verdict.document() for verdict in verdicts],
         "rows": [{**row.document(), **ratios(rows, row)} for row in rows],
+        "measures": [{**one.document(), "to_floor": _rounded(ratio_of(measures, one))} for one in measures],
         "notes": notes,
     }
 
@@ -76,20 +81,35 @@ def write(path: Path, content: dict[str, Any]) -> None:
 # -- the tables ---------------------------------------------------------------------------------------
 FIGURES = ("operation", "by", "n", "runs", "whole", "fastest–slowest", "net", "× floor", "× ours", "MB")
 TARGETS = ("target", "asked", "measured", "")
+MEASURES = ("measured", "by", "n", "rounds", "unit", "best", "median", "× floor")
 LEGEND = (
     "Seconds. whole: the whole process, median of the runs. net: without Ansible's start-up (the empty play). "
     "× floor: net against the best floor. × ours: whole against ours. MB: peak RSS, summed over the process tree."
 )
-TEXT = {FIGURES: 2, TARGETS: 1}  # leading columns that hold text
+MEASURES_LEGEND = (
+    "× floor: the best round against the best of the floor, which is DBOS alone for drains, the bare ansible-playbook "
+    "for delays, GET /health for lists, and a file that is written and synced for puts."
+)
+TEXT = {FIGURES: 2, TARGETS: 1, MEASURES: 2}  # leading columns that hold text
 
 
-def show(rows: list[Row], verdicts: list[Verdict], notes: Iterable[str]) -> None:
+def tables(
+    rows: list[Row], measures: list[Measure], verdicts: list[Verdict]
+) -> tuple[list[tuple[tuple[str, ...], list[list[str]]]], list[str]]:
+    """Header and lines of each table that has any, and how to read them."""
+    every = ((FIGURES, figures(rows), LEGEND), (MEASURES, measured(measures), MEASURES_LEGEND))
+    found = [(header, lines) for header, lines, _legend in every if lines]
+    return [*found, (TARGETS, targets(verdicts))], [legend for _header, lines, legend in every if lines]
+
+
+def show(rows: list[Row], measures: list[Measure], verdicts: list[Verdict], notes: Iterable[str]) -> None:
     """Print the tables: with colours and lines on a terminal, plain elsewhere."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDTH, highlight=False)
-    for header, lines in ((FIGURES, figures(rows)), (TARGETS, targets(verdicts))):
+    found, legends = tables(rows, measures, verdicts)
+    for header, lines in found:
         console.print(_table(header, lines, box.SIMPLE_HEAD if terminal else box.ASCII2))
-    for note in (LEGEND, *notes):
+    for note in (*legends, *notes):
         console.print(f"- {note}", markup=False)
 
 
@@ -100,13 +120,15 @@ def _table(header: tuple[str, ...], lines: list[list[str]], style: box.Box) -> T
         table.add_column(name, justify="left" if text else "right", no_wrap=not text)
     colours = {"reached": "[green]reached[/]", "missed": "[red]missed[/]", "open": "[yellow]open[/]"}
     for index, line in enumerate(lines):
-        if index and header is FIGURES and line[0]:
+        if index and header is not TARGETS and line[0]:
             table.add_section()
         table.add_row(*(colours.get(cell, cell) for cell in line))
     return table
 
 
-def markdown(rows: list[Row], verdicts: list[Verdict], facts: dict[str, Any], notes: Iterable[str]) -> str:
+def markdown(
+    rows: list[Row], measures: list[Measure], verdicts: list[Verdict], facts: dict[str, Any], notes: Iterable[str]
+) -> str:
     """The same for docs/benchmarks.md."""
     machine_line = (
         f"Measured on {time.strftime('%d %B %Y', time.gmtime())}: {facts['system']}, {facts['architecture']}, "
@@ -114,11 +136,12 @@ def markdown(rows: list[Row], verdicts: list[Verdict], facts: dict[str, Any], no
         f"Python {facts['python']}; load before: {facts['load_before']}."
     )
     parts = [machine_line, ""]
-    for header, lines in ((TARGETS, targets(verdicts)), (FIGURES, figures(rows))):
+    found, legends = tables(rows, measures, verdicts)
+    for header, lines in (found[-1], *found[:-1]):
         parts.append("| " + " | ".join(header) + " |")
         parts.append("|" + "".join(" --- |" if i < TEXT[header] else " ---: |" for i in range(len(header))))
         parts += ["| " + " | ".join(line) + " |" for line in lines] + [""]
-    return "\n".join([*parts, *(f"- {note}" for note in (LEGEND, *notes))]) + "\n"
+    return "\n".join([*parts, *(f"- {note}" for note in (*legends, *notes))]) + "\n"
 
 
 def update_docs(path: Path, text: str) -> None:
@@ -137,6 +160,28 @@ def figures(rows: list[Row]) -> list[list[str]]:
         [row.operation if row.operation != last else "", *_cells(rows, row)]
         for row, last in zip(rows, before, strict=False)
     ]
+
+
+def measured(measures: list[Measure]) -> list[list[str]]:
+    """Cells by line, as ``figures``."""
+    before = [""] + [one.what for one in measures]
+    return [
+        [
+            one.what if one.what != last else "",
+            one.by,
+            str(one.count),
+            str(len(one.rounds)),
+            one.unit,
+            f"{one.best:.1f}",
+            f"{one.median:.1f}",
+            _ratio(ratio_of(measures, one)),
+        ]
+        for one, last in zip(measures, before, strict=False)
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _cells(rows: list[Row], row: Row) -> list[str]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import connection, lifecycle, scale
+from . import connection, jobs, lifecycle, measures, rest, scale
+from .measures import Measure
 from .samples import Row
 
 
@@ -51,9 +52,35 @@ def _what(operation: str, row: Row | None) -> str:
     return f"{operation} {row.count}" if row else f"{operation} …"
 
 
-def verdicts(rows: list[Row]) -> list[Verdict]:
-    """All targets of the issue, measured or not."""
-    return [*_against_floor(rows), *_nothing_to_do(rows), _inventory(rows), *_connection(rows), *_memory(rows)]
+def verdicts(rows: list[Row], measured: list[Measure] | None = None) -> list[Verdict]:
+    """All targets, measured or not."""
+    plans = [*_against_floor(rows), *_nothing_to_do(rows), _inventory(rows), *_connection(rows), *_memory(rows)]
+    found = measured or []
+    return [*plans, *_drains(found), *_delays(found), *_rest(found)]
+
+
+def _drains(found: list[Measure]) -> Iterator[Verdict]:
+    for store in (jobs.SQLITE, jobs.POSTGRESQL):
+        what = jobs.DRAIN.format(store)
+        one = measures.find(found, what, jobs.OURS)
+        yield Verdict(what, 100, "jobs/s", one.best if one else None, least=True, why="not measured")
+
+
+def _delays(found: list[Measure]) -> Iterator[Verdict]:
+    """The medians of the rounds count."""
+    for what, most in ((jobs.FIRST, 150), (jobs.WHOLE, 250)):
+        ours, bare = (measures.find(found, what, by) for by in (jobs.OURS, jobs.BARE))
+        value = ours.median - bare.median if ours and bare else None
+        yield Verdict(f"a job, {what}, over ansible-playbook", most, "ms", value, why="not measured")
+
+
+def _rest(found: list[Measure]) -> Iterator[Verdict]:
+    lists = measures.find(found, rest.LISTS, rest.OURS)
+    what = f"{rest.LISTS}, {lists.count if lists else '…'} jobs"
+    yield Verdict(what, 50, "ms", lists.best if lists else None, why="not measured")
+    late = measures.find(found, rest.EVENTS, rest.OURS)
+    value = late.extra["p99_ms"] if late else None
+    yield Verdict(f"{rest.EVENTS}, 99th percentile", 100, "ms", value, why="not measured")
 
 
 def _against_floor(rows: list[Row]) -> Iterator[Verdict]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from testbed.daemon import running
@@ -17,10 +18,12 @@ from testbed.daemon import running
 TOP = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP))  # the benchmark is a package below tests, named from the top
 
-from tests.benchmarks import bundle, lifecycle, process, targets
+from tests.benchmarks import bundle, jobs, lifecycle, measures, plot, process, rest, state, targets
 from tests.benchmarks.floor import Refused, Rest
+from tests.benchmarks.measures import JOBS_A_SECOND, MILLISECONDS, Measure
 from tests.benchmarks.samples import Row, Sample
 from tests.benchmarks.world import PROJECT
+from tests.runner.state_backends import BACKENDS
 
 TINY = "--count 2 --inventory 2 --memory 3 --repeats 1 --startups 1".split()
 
@@ -53,6 +56,57 @@ def check_figures(found: dict[str, object]) -> None:
     memory = [target for target in found["targets"] if target["target"].startswith("memory")]  # type: ignore[attr-defined]
     assert len(memory) == 3
     assert all(20 < target["measured"] < 150 for target in memory)
+
+
+SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1".split()
+
+
+def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
+    """No Incus is started for them."""
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--parts", "jobs", "rest", "state", "--json", str(figures)]
+    done = subprocess.run([*command, *SMALL], cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(figures.read_text())
+    found = {(one["what"], one["by"]): one for one in document["measures"]}
+    for store in (jobs.SQLITE, jobs.POSTGRESQL):
+        ours = found[jobs.DRAIN.format(store), jobs.OURS]
+        assert ours["best"] > 0 and ours["to_floor"] > 0 and ours["cpu_ms"] > 0
+    assert found[rest.LISTS, rest.OURS]["requests"] == 100 and found[rest.EVENTS, rest.OURS]["count"] > 10
+    assert {by for what, by in found if what == state.MIGRATION} == set(BACKENDS)
+    assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
+    measured = [one for one in document["targets"] if one["measured"] is not None]
+    assert len(measured) == 6 and document["rows"] == []
+    picture = (tmp_path / "state-stores.svg").read_text()
+    assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
+
+
+def test_a_rates_floor_is_more_and_a_delays_is_less() -> None:
+    drains = [
+        Measure("d", by, 9, JOBS_A_SECOND, list(rounds)) for by, rounds in (("ours", (50, 90)), ("all", (180, 120)))
+    ]
+    delays = [Measure("w", by, 9, MILLISECONDS, list(rounds)) for by, rounds in (("ours", (30, 90)), ("all", (10, 20)))]
+    for found, expected in ((drains, 0.5), (delays, 3.0)):
+        found[0].floor = "all"
+        assert measures.ratio(found, found[0]) == expected and measures.ratio(found, found[1]) is None
+    assert measures.percentile([5.0, 1.0, 3.0], 0.99) == 5.0 and measures.percentile([5.0, 1.0, 3.0], 0.5) == 3.0
+
+
+@pytest.mark.parametrize(("rate", "reached"), [(101.0, True), (99.0, False)])
+def test_a_drain_is_judged_by_its_best_round(rate: float, reached: bool) -> None:
+    measured = [Measure(jobs.DRAIN.format(jobs.SQLITE), jobs.OURS, 1000, JOBS_A_SECOND, [rate, 10.0])]
+    found = {verdict.target: verdict.reached for verdict in targets.verdicts([], measured)}
+    assert found[jobs.DRAIN.format(jobs.SQLITE)] is reached
+    assert found[jobs.DRAIN.format(jobs.POSTGRESQL)] is None
+
+
+def test_a_picture_is_xml_whose_bars_grow_by_powers_of_ten() -> None:
+    bars = [
+        Measure("put", name, 9, JOBS_A_SECOND, [value]) for name, value in (("a<b", 10.0), ("c", 100.0), ("d", 1000.0))
+    ]
+    root = ElementTree.fromstring(plot.bars("Title", "jobs/s", [("put", bars)]))
+    widths = [float(one.get("width", "")) for one in root.iter("{http://www.w3.org/2000/svg}rect") if one.get("x")]
+    assert widths == [2.0, plot.WIDTH / 2, plot.WIDTH]
 
 
 def test_a_scaled_row_keeps_the_startup_out_of_the_scaling() -> None:
