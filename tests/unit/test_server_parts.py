@@ -16,10 +16,16 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
-from rackstead.server import limits, logs, paging, tokens
+from rackstead.jobs.execution import End, Verdict
+from rackstead.jobs.ledger import Ledger
+from rackstead.jobs.model import JobState, Result
+from rackstead.jobs.service import Order, Service
+from rackstead.jobs.workflows import Catalog
+from rackstead.server import limits, logs, metrics, paging, tokens
 from rackstead.server.problems import Refusal, field_of
 from rackstead.server.process import Address
 from rackstead.server.tokens import Token, Tokens
+from tests.conftest import CHECKOUT
 
 
 @pytest.fixture
@@ -147,3 +153,17 @@ def test_a_line_of_the_log_has_no_token_in_it(store: Store) -> None:
     assert json.loads(line)["job"] == job
     assert text not in line
     assert "swordfish" not in line
+
+
+# -- metrics ----------------------------------------------------------------------------------------
+def test_a_job_that_is_cancelled_between_two_attempts_has_ended(store: Store, tmp_path: Path) -> None:
+    service = Service(store, tmp_path / "data", Catalog([CHECKOUT / "tests/runner/workflows"]))
+    found = metrics.Metrics(service)
+    ledger = Ledger(store, "worker", "host", 30.0)
+    job = service.submit(Order("fails"), "ann")
+    begun = ledger.begin(job.id, job.execution, "1.0.0")
+    assert begun
+    assert ledger.end(begun, Verdict(End.RESULT, Result(2), "it broke")).state is JobState.PENDING
+    assert service.cancel(job.id, "ann").state is JobState.CANCELLED
+    lines = found.text().decode().splitlines()
+    assert 'rackstead_jobs_ended_total{state="cancelled",workflow="fails"} 1.0' in lines

@@ -26,7 +26,7 @@ from rackstead.jobs.model import JOB, Job, JobState
 from rackstead.webhooks import delivery, registry
 from rackstead.webhooks.delivery import Patience
 from rackstead.webhooks.registry import Webhook
-from rackstead.webhooks.sending import Answer, _read, post, refused
+from rackstead.webhooks.sending import Answer, _read, refused, without_query
 from rackstead.webhooks.signing import headers, new_secret, sign
 
 URL = "https://receiver.example:8443/hook?token=s3cr3t-of-the-url"
@@ -345,9 +345,9 @@ def test_a_webhook_of_the_same_name_is_another(store: Store, hook: Webhook, leas
 
 
 def test_errors_do_not_quote_the_query() -> None:
-    answer = post("http://[::1/hook?token=s3cr3t", "whsec_AAAA", "m", b"{}")
-    assert not answer.ok
-    assert "s3cr3t" not in answer.error
+    url = "http://receiver.example/hook?token=s3cr3t"
+    assert without_query(f"Invalid URL {url!r}", url) == "Invalid URL 'http://receiver.example/hook?…'"
+    assert without_query("refused", "http://receiver.example/hook") == "refused"
 
 
 @pytest.mark.parametrize(
