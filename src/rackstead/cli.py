@@ -88,11 +88,10 @@ def plan_file(path: str) -> str:
     return str(found.absolute())
 
 
-def saved_plan(job: Job, path: Path | None) -> str | None:
+def saved_plan(path: Path | None) -> str | None:
     """The absolute path of a saved plan, which may not be there yet."""
     if path is None:
         return None
-    not_through_a_server(job, "--plan-file")
     return str(path.expanduser().absolute())
 
 
@@ -190,7 +189,7 @@ def apply(
     variables = {
         "plan_src": plan_file(plan),
         "plan_limit": listed(limit),
-        "plan_file": saved_plan(job, saved),
+        "plan_file": saved_plan(saved),
         "plan_prune": prune or None,
         "plan_adopt": adopt or None,
         "plan_on_change": on_change and on_change.value,
@@ -527,8 +526,6 @@ def destroy(
     if bool(plan) == everything:
         raise BadUsage("name a plan, or give --all")
     ask = not (yes or check)
-    if ask:
-        not_through_a_server(job, "destroy with a question: --yes does not ask, --check only shows; without them it")
     if ask and not job.terminal.interactive:
         raise BadUsage(
             "destroy asks before it deletes, and there is no terminal to ask on; --yes deletes without asking"

@@ -99,6 +99,8 @@ class Outcome:
     rc: int = 0
     results: list[TaskResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    #: those of the request's documents that the run has written anew
+    documents: dict[str, Any] = field(default_factory=dict)
 
     def of(self, action: str) -> list[TaskResult]:
         """Results of one module of the collection, such as ``plan``."""
@@ -144,6 +146,7 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
 
     inventory = write_inventory(private, str(private / "tmp"))
     write_variables(private, request)
+    before = read_documents(private, request)
     runner = play(
         private_data_dir=str(private),
         playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
@@ -156,6 +159,8 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
         quiet=True,
     )
     outcome.rc = KILLED if runner.rc is None else int(runner.rc)
+    after = read_documents(private, request)
+    outcome.documents = {name: one for name, one in after.items() if one != before[name]}
     return outcome
 
 
@@ -243,6 +248,8 @@ class _Literal(str):
     """Text that Ansible shall not look into for templates."""
 
 
+#: The one key of a document that is a folder of documents, by their names.
+FILES = "_files"
 #: Only text with one of these is looked into. Elsewhere the tag would let "false" become a boolean.
 TEMPLATE_SIGNS = ("{{", "{%", "{#")
 
@@ -257,17 +264,49 @@ def _literal(value: Any) -> Any:
 
 def write_variables(private: Path, request: Request) -> None:
     """Extra variables, in the file where ansible-runner looks for them: secrets must not be in an argv."""
-    paths = {name: str(private / "documents" / f"{name}.yml") for name in request.documents}
+    paths = {name: str(place_of(private, name)) for name in request.documents}
     write_document(private / "env" / "extravars", {**request.variables, **paths}, request.templates)
     for name, document in request.documents.items():
-        write_document(Path(paths[name]), document)
+        place = place_of(private, name)
+        if not is_folder(document):
+            write_document(place, document)
+            continue
+        place.mkdir(mode=0o700, parents=True)
+        for file, content in document[FILES].items():
+            write_document(place / Path(file).name, content)
+
+
+def place_of(private: Path, name: str) -> Path:
+    """Where a document is; its ending is what Ansible tells the format by."""
+    return private / "documents" / f"{name}.yml"
+
+
+def is_folder(document: Mapping[str, Any]) -> bool:
+    """Whether a document is a folder of documents."""
+    return set(document) == {FILES}
+
+
+def read_documents(private: Path, request: Request) -> dict[str, Any]:
+    """The documents as they are now; what is no JSON is nothing that a playbook has written to be handed back."""
+    return {name: _read(place_of(private, name)) for name in request.documents}
+
+
+def _read(place: Path) -> Any:
+    if place.is_dir():
+        return {FILES: {path.name: _read(path) for path in sorted(place.iterdir()) if path.is_file()}}
+    try:
+        return json.loads(place.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def write_document(path: Path, content: Mapping[str, Any], templates: Mapping[str, Any] | None = None) -> None:
     """A file of YAML that only this user can read. Text of ``content`` is literal, that of ``templates`` is not."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.touch(mode=0o600)
-    path.write_text(_yaml({**(templates or {}), **_literal(content)}))
+    whole = {**(templates or {}), **_literal(content)}
+    plain = not templates and not any(sign in json.dumps(content) for sign in TEMPLATE_SIGNS)
+    path.write_text(json.dumps(whole, ensure_ascii=False) if plain else _yaml(whole))
 
 
 def _yaml(content: Any) -> str:

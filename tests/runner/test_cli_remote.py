@@ -190,8 +190,6 @@ def test_what_does_not_go_through_a_server_says_so(person: Person) -> None:
     for words in (
         ("init",),
         ("status", "--watch"),
-        ("apply", "demo.yml", "--plan-file", "x"),
-        ("destroy", "demo.yml"),
         ("token", "list"),
         ("state", "backup", "x"),
         ("state", "migrate", "--to", "sqlite:x"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 
@@ -66,10 +67,30 @@ def test_from_a_plan_to_instances_and_back(remote: CommandLine) -> None:
     assert remote("stop", "--plan", plan, "--limit", "web").code == 0
     drifted = remote("health", plan)
     assert drifted.code == 1 and "instance web is not as the plan says" in drifted.out
+    assert remote("apply", plan, "--check", "--plan-file", "saved").code == 0
+    remote.project.incus("config", "set", "web", "limits.memory=40MiB")
+    refused = remote("apply", plan, "--plan-file", "saved")
+    assert refused.code == 1 and "instance web" in refused.err and "limits.memory" in refused.err
     gone = remote("destroy", plan, "--yes", "--json").document
     assert gone["summary"]["changed"] == 2 and remote.project.names() == []
     broken = remote("apply", remote.plan(PLAN.replace("32MiB", "32MiBB"), "broken.yml"))
     assert broken.code == 2 and '"32MiBB" is not a size' in broken.err
+
+
+def test_what_is_deleted_is_what_was_shown(remote: CommandLine) -> None:
+    plan = remote.plan("name: demo\ninstances: {web: {image: tiny, state: stopped}}\n")
+    assert remote("apply", plan).code == 0
+    for answer, moved in (("n", False), ("y", True), ("y", False)):
+        asked = remote.terminal("destroy", plan)
+        asked.expect(r"Delete this\? \[y/N\] ")
+        if moved:
+            remote.project.incus("config", "set", "web", "limits.memory=40MiB")
+        asked.sendline(answer)
+        asked.expect(pexpect.EOF)
+        asked.close()
+        good = answer == "y" and not moved
+        assert asked.exitstatus == (0 if good else 1), asked.before
+        assert remote.project.names() == ([] if good else ["web"])
 
 
 def waits(remote: CommandLine, job: str) -> None:

@@ -129,7 +129,7 @@ def result_of(outcome: Outcome, account: Account) -> Result:
 def answer_of(outcome: Outcome) -> dict[str, Any]:
     """What the tasks returned, without secrets: from it a command line makes the same tables as from a run of its own."""
     tasks = [asdict(found) | {"result": bare(found.result)} for found in outcome.results]
-    return {"rc": outcome.rc, "results": tasks, "errors": outcome.errors}
+    return {"rc": outcome.rc, "results": tasks, "errors": outcome.errors, "documents": outcome.documents}
 
 
 def _permanent(code: Exit, outcome: Outcome, account: Account) -> bool:

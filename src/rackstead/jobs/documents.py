@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..run import FILES, is_folder
+
+#: Names of files in a folder: no paths.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,199}")
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -23,6 +28,19 @@ def documents(options: Options, variables: Mapping[str, Any]) -> dict[str, Mappi
         for name, value in variables.items()
         if isinstance(value, Mapping) and options.get(name, {}).get("type") == "path"
     }
+
+
+def faults(options: Options, variables: Mapping[str, Any]) -> list[str]:
+    """What is wrong with documents that are folders: their files have plain names, and hold mappings."""
+    found = []
+    for name, document in documents(options, variables).items():
+        files = document[FILES] if is_folder(document) else {}
+        bad = not isinstance(files, Mapping) or any(
+            not _NAME.fullmatch(file) or not isinstance(content, Mapping) for file, content in files.items()
+        )
+        if bad:
+            found.append(f"{name}: is no folder of documents; allowed: plain names of files, and a mapping for each")
+    return found
 
 
 def digest(document: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.problems im
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import HIDDEN, hide_secrets
 
 from ..run import NAMESPACE
-from .documents import documents
+from .documents import documents, faults
 
 #: Folders with playbooks of one's own, separated by colons.
 VARIABLE = "RACKSTEAD_WORKFLOWS"
@@ -102,6 +102,7 @@ class Workflow:
         whole = documents(self.options, given)
         result = ArgumentSpecValidator(_plain(self.options)).validate({**given, **dict.fromkeys(whole, "document")})
         lines += [" ".join(self._shown(line, given).splitlines()) for line in result.error_messages]
+        lines += faults(self.options, given)
         if lines:
             raise InvalidInput(lines)
         return {name: result.validated_parameters[name] for name in given} | whole

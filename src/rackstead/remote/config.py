@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -103,14 +104,22 @@ def keep(choice: Choice) -> Path:
     """Write the file, for this user alone; whole or not at all."""
     path = file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as out:
-        json.dump({"url": choice.url, "token": choice.token, "ca": choice.ca}, out)
-        out.flush()
-        os.fsync(out.fileno())
-    new.rename(path)
+    write_private(path, json.dumps({"url": choice.url, "token": choice.token, "ca": choice.ca}))
     return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file for this user alone, in the place of an older one at once or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".rackstead-")
+    try:
+        with os.fdopen(handle, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
 
 
 def forget() -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +16,18 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     Conflict,
     InvalidInput,
     NotFound,
+    OperationFailed,
     RacksteadError,
 )
 
 from ..jobs.model import Job, JobState
 from ..jobs.service import Order
 from ..jobs.workflows import Workflow
-from ..run import TEMPLATE_SIGNS, Interrupted, Outcome, Request, TaskResult, collect
+from ..run import FILES, TEMPLATE_SIGNS, Interrupted, Outcome, Request, TaskResult, collect, is_folder
 from ..terminal import Terminal
 from ..watching import Event, as_runner_says, watched
 from .client import PATIENCE
-from .config import Choice
+from .config import Choice, write_private
 from .documents import PLAN, read
 from .service import Remote, connected
 
@@ -36,11 +38,13 @@ SETTINGS = {
     "RACKSTEAD_SERVER_FINGERPRINT": "rackstead_server_fingerprint",
 }
 #: Options that name files of this machine, for which a server has its own.
-FILES = {
+CERTIFICATES = {
     "RACKSTEAD_CLIENT_CERT": "--client-cert",
     "RACKSTEAD_CLIENT_KEY": "--client-key",
     "RACKSTEAD_CA_CERT": "--ca-cert",
 }
+#: Variables that name saved plans: check mode writes them, a real run is held to them.
+SAVED = ("plan_file", "destroy_saved")
 #: Seconds in which a job that is cancelled is over.
 CANCELLED_IN = 30.0
 
@@ -69,7 +73,9 @@ def play(choice: Choice, request: Request, title: str, terminal: Terminal, *, ve
                 verbose=verbose,
                 take=lambda event: note(event, seen),
             )
-            return outcome_of(remote, remote.show(job.id), seen)
+            outcome = outcome_of(remote, remote.show(job.id), seen)
+            take_back(request, outcome)
+            return outcome
         except Interrupted as error:
             name = str(error.args[0])
             raise Interrupted(name, leave(remote, job, terminal, by_hand=name == "SIGINT")) from None
@@ -97,7 +103,7 @@ def order_of(request: Request, workflow: Workflow) -> Order:
     given = _files(request.variable_files) | dict(request.templates)
     problems = [
         f"{option}: names a file of this machine, and the server has its own; leave it out, or give --local"
-        for name, option in FILES.items()
+        for name, option in CERTIFICATES.items()
         if name in request.environment
     ]
     problems += [
@@ -114,7 +120,37 @@ def order_of(request: Request, workflow: Workflow) -> Order:
     if PLAN in variables:
         plan = Path(str(variables[PLAN]))
         variables[PLAN] = read(plan, PLAN, request.templates, request.variable_files, request.environment)
+    for name in SAVED:
+        if name in variables:
+            variables[name] = saved_document(Path(str(variables[name])), write=request.check)
     return Order(workflow.name, variables, request.check, request.diff, retries=0)
+
+
+def saved_document(path: Path, *, write: bool) -> dict[str, Any]:
+    """A saved plan, or a folder of them, as a document; an empty one where the run is to write it."""
+    if path.is_dir():
+        return {FILES: {} if write else {one.name: saved_document(one, write=False) for one in path.iterdir()}}
+    if write:
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no saved plan"
+        raise InvalidInput([f'plan_file: "{path}" cannot be read: {why}; run in check mode first']) from error
+    if not isinstance(found, dict):
+        raise InvalidInput([f'plan_file: "{path}" is not a saved plan'])
+    return found
+
+
+def take_back(request: Request, outcome: Outcome) -> None:
+    """Write the saved plans that the run has made, where a run here would have."""
+    for name, document in outcome.documents.items():
+        if not request.check or name not in SAVED or name not in request.variables:
+            continue
+        path = Path(str(request.variables[name]))
+        files = document[FILES] if is_folder(document) else {"": document}
+        for file, content in files.items():
+            write_private(path / Path(file).name if file else path, json.dumps(content, indent=2))
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -148,9 +184,13 @@ def outcome_of(remote: Remote, job: Job, seen: Outcome) -> Outcome:
     good = job.state is JobState.COMPLETED
     try:
         found = remote.results(job.id)
-        outcome = Outcome(int(found["rc"]), [TaskResult(**one) for one in found["results"]], list(found["errors"]))
+        tasks = [TaskResult(**one) for one in found["results"]]
+        outcome = Outcome(int(found["rc"]), tasks, list(found["errors"]), dict(found.get("documents", {})))
     except NotFound:
         outcome = Outcome(job.rc or 0, seen.results, seen.errors)
+        if good and not seen.results:
+            why = f"what its tasks returned is not at this server: its worker, {job.worker}, is on another machine"
+            raise OperationFailed(why, where=f"job {job.id} is completed, but") from None
     if good or (job.state is JobState.FAILED and (outcome.rc or outcome.failures)):
         return outcome
     if job.state is JobState.CANCELLED:

@@ -176,6 +176,7 @@ class Results(BaseModel):
     rc: int = Field(description="The exit code of ansible-playbook.")
     results: list[TaskResult]
     errors: list[str] = Field(description="What Ansible said outside of tasks.")
+    documents: dict[str, Any] = Field({}, description="Documents among the variables that the run has written anew.")
 
 
 class JobPage(BaseModel):
