@@ -16,7 +16,15 @@ from dataclasses import replace
 from typing import Any
 
 from ...common.deadline import Deadline, wait_until
-from ...common.errors import Conflict, DeadlineExceeded, Denied, InvalidInput, OperationFailed, Unreachable
+from ...common.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Denied,
+    InvalidInput,
+    OperationFailed,
+    RacksteadError,
+    Unreachable,
+)
 from ...common.show import diff_of
 from .ipmi import Ipmi
 from .model import Endpoint, Lan
@@ -131,7 +139,7 @@ def _arrived(endpoint: Endpoint, before: Lan, after: Lan, guid: str, wait: float
                     raise Conflict("another BMC answers at the new address", where=f"BMC {new.host}")
                 bmc.release_lan()
                 found = bmc.lan()
-        except Unreachable as exc:
+        except (Unreachable, OperationFailed) as exc:  # on its way, or not quite awake there
             seen = exc.what
             return None
         same = found.shown() == after.shown() or (after.source == "dhcp" == found.source and found.vlan == after.vlan)
@@ -140,11 +148,11 @@ def _arrived(endpoint: Endpoint, before: Lan, after: Lan, guid: str, wait: float
 
     try:
         return wait_until(there, Deadline(wait), what="the BMC at its new address", most=2.0, last_seen=lambda: seen)
-    except (DeadlineExceeded, Conflict) as exc:
+    except (DeadlineExceeded, Conflict, Denied) as exc:
         raise _rolled_back(endpoint, before, after, exc) from exc
 
 
-def _rolled_back(endpoint: Endpoint, before: Lan, after: Lan, cause: DeadlineExceeded | Conflict) -> OperationFailed:
+def _rolled_back(endpoint: Endpoint, before: Lan, after: Lan, cause: RacksteadError) -> OperationFailed:
     """What to tell after the BMC was put back, or could not be."""
     moved = f"{before.address} to {after.address}" if after.address != before.address else "other LAN settings"
     try:
