@@ -106,10 +106,10 @@ class Courier:
     def _catch_up(self, hook: Webhook, kept: int, head: int) -> None:
         """Enter what has ended since. What nobody wants is written once in a while only."""
         seen = max(kept, self._seen.get(hook.id, 0))
-        while seen < head and self.lease and not self._stopping.is_set():
+        while seen < head and self._hold() and not self._stopping.is_set():
             before, lease = seen, self.lease
-            seen, found = self.store.read(partial(look, hook=hook, seen=before, head=head))
-            if found or seen - kept >= FAR:
+            seen, found = self.store.read(partial(look, hook=hook, seen=before))
+            if lease and (found or seen - kept >= FAR):
                 keys = self.store.change(partial(enter, hook=hook, found=found, cursor=seen, lease=lease))
                 self._senders[hook.id].add(keys)
                 kept = seen

@@ -20,16 +20,16 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.audit import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Lease, Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
-from ..jobs.ends import CANCEL, ENDS, ended, hosts
+from ..jobs.ends import ENDS, ended, hosts
 from ..jobs.ledger import ENGINE
 from ..jobs.model import JOB, Job, JobState
 from .registry import DELIVERY, STATUS, WEBHOOK, Status, Webhook
 from .sending import Answer
 
 DAY = 86_400.0
-#: Ends that are entered at a time, and deliveries of one webhook that wait at most. While so many wait, further
-#: ends stay where they are: in the chain.
-PAGE, ROOM = 100, 1000
+#: Entries of the chain that are looked at at a time, and deliveries of one webhook that wait at most, or a page more.
+#: While so many wait, further ends stay where they are: in the chain.
+PAGE, ROOM = 200, 1000
 #: Entries of the chain by which the cursor that is kept may lag behind, where a webhook wants none of them.
 FAR = 1000
 #: The longest error of a job that is told, in characters.
@@ -57,18 +57,17 @@ class Outcome:
 
 
 # -- from the chain ---------------------------------------------------------------------------------
-def look(change: Change, hook: Webhook, seen: int, head: int) -> tuple[int, list[AuditEntry]]:
-    """The next ends that a webhook wants. Up to the entry ``seen`` there are none; ``head`` is the last.
+def look(change: Change, hook: Webhook, seen: int) -> tuple[int, list[AuditEntry]]:
+    """The ends that a webhook wants on the chain's next page. Up to the entry ``seen`` there are none.
 
-    Gives them, and up to where the chain was looked at: ``seen`` if the webhook has no room for more, or is gone.
+    Gives up to where the chain was looked at, and them: ``seen`` if the webhook has no room for more, or is gone.
     """
     status = _status(change, hook)
     if status is None or status.pending >= ROOM:
         return seen, []
     after = max(status.cursor, seen)
-    page = change.audit(Query({"action": [*ENDS, CANCEL]}, after=key_of(after), limit=PAGE))
-    cursor = page[-1].seq if len(page) == PAGE else max(head, after, *(entry.seq for entry in page))
-    return cursor, [entry for entry in page if _wanted(hook, entry)]
+    page = change.audit(Query(after=key_of(after), limit=PAGE))
+    return page[-1].seq if page else after, [entry for entry in page if _wanted(hook, entry)]
 
 
 def enter(change: Change, hook: Webhook, found: list[AuditEntry], cursor: int, lease: Lease) -> list[str]:
