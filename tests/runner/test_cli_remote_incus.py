@@ -80,7 +80,7 @@ def test_from_a_plan_to_instances_and_back(remote: CommandLine) -> None:
 def test_what_is_deleted_is_what_was_shown(remote: CommandLine) -> None:
     plan = remote.plan("name: demo\ninstances: {web: {image: tiny, state: stopped}}\n")
     assert remote("apply", plan).code == 0
-    for answer, moved in (("n", False), ("y", True), ("y", False)):
+    for answer, moved in (("y", True), ("y", False)):
         asked = remote.terminal("destroy", plan)
         asked.expect(r"Delete this\? \[y/N\] ")
         if moved:
