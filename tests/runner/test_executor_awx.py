@@ -154,6 +154,11 @@ def test_what_awx_refuses_is_said_and_not_tried_again(site: Site, fault: str, wo
     assert site.awx.jobs == [] and site.notes() == [] and SECRET not in job.error
 
 
+def test_a_document_is_refused(site: Site) -> None:
+    job, verdict = site.run("sleeps", {"folder": {"a": 1}})
+    assert verdict.end is End.REFUSED and "folder is a document" in job.error and site.awx.jobs == []
+
+
 def test_an_awx_that_ignores_what_it_was_given_is_not_believed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.awx.templates[1].asks -= {"job_type"}
     honest = site.awx._launchable

@@ -36,6 +36,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.store import
 
 from ..jobs import events
 from ..jobs.child import result_of
+from ..jobs.documents import documents
 from ..jobs.execution import Attempt, End, Verdict
 from ..jobs.model import Job, Result
 from ..jobs.workflows import Workflow
@@ -249,6 +250,8 @@ class Launch(Elsewhere):
             for one in secrets
             if one not in passwords
         ]
+        whole = documents(self._workflow.options, self._variables)
+        lines += [f"{name}: {one} is a document, and AWX takes paths only; give it a path that AWX has" for one in whole]
         lines += [f"{name}: asks for {one} at launch" for one in told.get("passwords_needed_to_start") or ()]
         if lines:
             raise InvalidInput(lines)
