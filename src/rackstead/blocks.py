@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from .terminal import Terminal
 
 if TYPE_CHECKING:
     from .remote.config import Choice
+    from .remote.service import Remote
 
 #: How every group of commands looks.
 STYLE: dict[str, Any] = {"rich_markup_mode": "rich", "no_args_is_help": True}
@@ -46,6 +48,20 @@ class Where(Block):
         return None if self.state else choose(self.server, self.server_ca, self.local)
 
 
+@contextmanager
+def server_of(where: Where, told: Command) -> Iterator[Remote | None]:
+    """The server that is meant, which is there; None where this machine is."""
+    choice = where.choice()
+    if choice is None:
+        yield None
+        return
+    from .remote.service import connected
+
+    with connected(choice) as remote:
+        remote.client.tell = told.terminal.note
+        yield remote
+
+
 def refuse_at_a_server(where: Where, what: str) -> None:
     """Raises BadUsage where a server is meant, for what is done on the machine that has the state store."""
     choice = where.choice()
@@ -58,6 +74,9 @@ class Place(Where):
     """The same, with the files of jobs."""
 
     data: Annotated[str, place_option("--data", "DIR", "Where jobs leave events and output. (RACKSTEAD_DATA)")] = ""
+
+    def choice(self) -> Choice | None:
+        return None if self.data else super().choice()
 
 
 @dataclass(frozen=True)

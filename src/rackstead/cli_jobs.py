@@ -23,7 +23,7 @@ import typer
 
 from . import completing, view_jobs
 from .answers import Exit
-from .blocks import STYLE, Orders, Place, Where, registered
+from .blocks import STYLE, Orders, Place, Where, registered, server_of
 from .options import JSON, BadUsage, extra_variables, guarded, place_option
 from .options import Job as Command
 from .run import Interrupted
@@ -84,16 +84,12 @@ def jobs(state: str, data: str) -> Iterator[Service]:
 @contextmanager
 def reached(place: Place, told: Command) -> Iterator[Jobs]:
     """The service of the server that is meant, or of this machine."""
-    choice = None if place.data else place.choice()
-    if choice is None:
+    with server_of(place, told) as remote:
+        if remote:
+            yield remote
+            return
         with jobs(place.state, place.data) as here:
             yield here
-        return
-    from .remote.service import connected
-
-    with connected(choice) as there:
-        there.client.tell = told.terminal.note
-        yield there
 
 
 def who() -> tuple[str, str]:
@@ -326,7 +322,7 @@ def retry(told: Command, job_id: Id, place: Place) -> int:
 @registered(workflow, "workflow list", epilog="Example: rackstead workflow list")
 def workflows(told: Command, where: Where) -> int:
     """All workflows."""
-    with catalog(where) as known:
+    with catalog(where, told) as known:
         found, faults = known.read()
     told.terminal.show(view_jobs.workflows_table(found))
     documents = [view_jobs.workflow_document(one) for one in found]
@@ -336,25 +332,19 @@ def workflows(told: Command, where: Where) -> int:
 @registered(workflow, "workflow show", epilog="Example: rackstead workflow show apply")
 def workflow_show(told: Command, name: Name, where: Where) -> int:
     """A workflow and its variables."""
-    with catalog(where) as known:
+    with catalog(where, told) as known:
         found = known.get(name)
     told.terminal.show(view_jobs.workflow_lines(found))
     return told.end(Exit.OK, [], {"workflow": {**view_jobs.workflow_document(found), "options": found.options}})
 
 
 @contextmanager
-def catalog(where: Where) -> Iterator[Catalog | RemoteCatalog]:
+def catalog(where: Where, told: Command) -> Iterator[Catalog | RemoteCatalog]:
     """The workflows of the server that is meant, or of this machine: for those no store is needed."""
-    choice = where.choice()
-    if choice is None:
-        from .jobs.workflows import Catalog
+    from .jobs.workflows import Catalog
 
-        yield Catalog()
-        return
-    from .remote.service import connected
-
-    with connected(choice) as there:
-        yield there.catalog
+    with server_of(where, told) as remote:
+        yield remote.catalog if remote else Catalog()
 
 
 # -- schedule ---------------------------------------------------------------------------------------

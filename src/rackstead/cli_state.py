@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from .answers import Exit
-from .blocks import STYLE, Where, refuse_at_a_server, registered
+from .blocks import STYLE, Where, refuse_at_a_server, registered, server_of
 from .cli_jobs import who
 from .options import HERE, BadUsage
 from .options import Job as Command
@@ -82,15 +82,12 @@ def url_of(text: str) -> str:
 @contextmanager
 def there(where: Where, told: Command) -> Iterator[Records | None]:
     """The records of the server that is meant, or None."""
-    choice = where.choice()
-    if choice is None:
-        yield None
-        return
-    from .remote.records import Records
-    from .remote.service import connected
+    with server_of(where, told) as remote:
+        if remote is None:
+            yield None
+            return
+        from .remote.records import Records
 
-    with connected(choice) as remote:
-        remote.client.tell = told.terminal.note
         yield Records(remote.client)
 
 

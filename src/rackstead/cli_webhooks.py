@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from .answers import Exit
-from .blocks import STYLE, Where, registered
+from .blocks import STYLE, Where, registered, server_of
 from .cli_jobs import who
 from .cli_state import here, opened
 from .options import Job as Command
 from .view import _filled as filled
 from .view_jobs import time_of
-
-if TYPE_CHECKING:
-    from .remote.client import Client
 
 webhook = typer.Typer(help="URLs that are told of the ends of jobs.", epilog="Example: rackstead webhook list", **STYLE)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The webhook's name.")]
@@ -33,20 +29,6 @@ EXAMPLE = "Example: rackstead webhook"
 
 def register(app: typer.Typer, panel: str) -> None:
     app.add_typer(webhook, name="webhook", rich_help_panel=panel)
-
-
-@contextmanager
-def there(where: Where, told: Command) -> Iterator[Client | None]:
-    """The server that is meant, or None."""
-    choice = where.choice()
-    if choice is None:
-        yield None
-        return
-    from .remote.service import connected
-
-    with connected(choice) as remote:
-        remote.client.tell = told.terminal.note
-        yield remote.client
 
 
 @registered(webhook, "webhook add", epilog=f"{EXAMPLE} add chat https://receiver.example/rackstead --on failed")
@@ -72,10 +54,10 @@ def add(
     """Tell a URL of each job that ends from now on. Its secret is printed now, and never again."""
     from .webhooks import registry
 
-    with there(where, told) as server:
+    with server_of(where, told) as server:
         if server:
             body = {"name": name, "url": url, "states": states or [], "workflows": workflows or []}
-            made = server.send("POST", "/webhooks", body)
+            made = server.client.send("POST", "/webhooks", body)
         else:
             with opened(where.state) as store:
                 hook, secret = registry.add(store, name, url, *who(), states=states or (), workflows=workflows or ())
@@ -90,9 +72,9 @@ def list_(told: Command, where: Where) -> int:
     """All webhooks, and how their deliveries stand."""
     from .webhooks import registry
 
-    with there(where, told) as server:
+    with server_of(where, told) as server:
         if server:
-            found = list(server.get("/webhooks")["items"])
+            found = list(server.client.get("/webhooks")["items"])
         else:
             with opened(where.state) as store:
                 found = [registry.document(hook, status) for hook, status in store.read(registry.every)]
@@ -125,11 +107,11 @@ def remove(told: Command, name: Name, where: Where) -> int:
     """Tell it nothing more. What was still to be delivered is not delivered."""
     from .webhooks import registry
 
-    with there(where, told) as server:
+    with server_of(where, told) as server:
         if server:
             from .remote.client import quoted
 
-            server.send("DELETE", f"/webhooks/{quoted(name)}")
+            server.client.send("DELETE", f"/webhooks/{quoted(name)}")
         else:
             with opened(where.state) as store:
                 registry.remove(store, name, *who())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -27,10 +28,8 @@ def in_time(work: Callable[[], Offers]) -> Offers:
     found: Offers = []
 
     def run() -> None:
-        try:
+        with suppress(Exception):  # there is nobody to tell it to: the line is still being typed
             found.extend(work())
-        except (Exception, SystemExit):
-            return  # there is nobody to tell it to: the line is still being typed
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -42,7 +41,7 @@ def workflows(ctx: typer.Context, incomplete: str) -> Offers:
     def work() -> Offers:
         from .cli_jobs import catalog
 
-        with catalog(_place(ctx.params)) as known:
+        with catalog(_place(ctx.params), nobody()) as known:
             return [(one.name, one.title) for one in known.read()[0] if one.name.startswith(incomplete)]
 
     return in_time(work)
@@ -51,14 +50,20 @@ def workflows(ctx: typer.Context, incomplete: str) -> Offers:
 def jobs(ctx: typer.Context, incomplete: str) -> Offers:
     def work() -> Offers:
         from .cli_jobs import reached
-        from .options import Job as Command
-        from .terminal import Terminal
 
-        with reached(_place(ctx.params), Command("", Terminal(as_json=True))) as service:
+        with reached(_place(ctx.params), nobody()) as service:
             found = service.jobs(limit=JOBS)
         return [(one.id, f"{one.workflow}, {one.state.value}") for one in found if one.id.startswith(incomplete)]
 
     return in_time(work)
+
+
+def nobody() -> Any:
+    """Who is told of what goes on meanwhile."""
+    from .options import Job as Command
+    from .terminal import Terminal
+
+    return Command("", Terminal(as_json=True))
 
 
 def _place(params: Mapping[str, Any]) -> Any:
