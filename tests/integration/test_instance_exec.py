@@ -134,7 +134,7 @@ def test_a_timeout_kills_the_command(project: Any, box: str, run: Run) -> None:
     begun = time.monotonic()
     ended = run(argv=["sleep", "60"], timeout=1)
     assert ended["msg"] == "instance box: the command did not end within 1 s and was killed"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 50
     assert "sleep" not in project.incus("exec", box, "--", "ps")
 
 

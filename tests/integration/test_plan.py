@@ -319,7 +319,7 @@ def test_a_saved_plan_is_refused_where_reality_moved(project: Any, tmp_path: Pat
 # -- networks, projects, volumes ----------------------------------------------------------------------
 def answer(port: int) -> str:
     """What a port of this host answers over HTTP."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
         return str(response.read().decode().strip())
 
 
@@ -531,4 +531,4 @@ def test_cloud_init_is_waited_for_and_its_failures_are_told(project: Any, debian
     assert result["msg"] == error
     del document["instances"]["bad"]
     assert not applied(client, document)["changed"]
-    wait_until(lambda: answer(ports["good"]) or None, Deadline(5), what="the port to answer still")
+    wait_until(lambda: answer(ports["good"]) or None, Deadline(60), what="the port to answer still")

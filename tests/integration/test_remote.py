@@ -187,11 +187,11 @@ def test_a_wrong_pin_is_refused_before_anything_is_said(
     assert f"the server's certificate has fingerprint {daemon.fingerprint}, not the pinned abab" in refused["msg"]
     assert not (tmp_path / "keys").exists()
     assert eavesdropper.connections == 1
-    wait_until(lambda: eavesdropper.ended == 1 or None, Deadline(5), what="the connection's end")
+    wait_until(lambda: eavesdropper.ended == 1 or None, Deadline(60), what="the connection's end")
     heard = eavesdropper.records()
     eavesdropper.heard.clear()
     shake_hands(eavesdropper.address)
-    wait_until(lambda: eavesdropper.ended == 2 or None, Deadline(5), what="the bare handshake's end")
+    wait_until(lambda: eavesdropper.ended == 2 or None, Deadline(60), what="the bare handshake's end")
     assert eavesdropper.records() == heard
     assert remote(url=url, token=daemon.token("pinned2"))["changed"]
     assert len(eavesdropper.records()) > 2 * len(heard)

@@ -347,7 +347,7 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(lambda: self._holder_ready() or None, Deadline(10), what="the daemon's namespaces")
+        wait_until(lambda: self._holder_ready() or None, Deadline(60), what="the daemon's namespaces")
 
     def _holder_ready(self) -> bool:
         """PID 1 has become `cat`: everything before it in HOLDER is done."""
