@@ -82,11 +82,22 @@ def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     return False
 
 
+def carried(prefix: str) -> set[str]:
+    """The cookies of processes that begin so."""
+    sign = f"{COOKIE}={prefix}".encode()
+    entries = [entry for pid in _pids() for entry in _environ(pid) if entry.startswith(sign)]
+    return {entry.decode(errors="replace").partition("=")[2] for entry in entries}
+
+
 def _carries(pid: int, cookie: str) -> bool:
+    return f"{COOKIE}={cookie}".encode() in _environ(pid)
+
+
+def _environ(pid: int) -> list[bytes]:
     try:
-        return f"{COOKIE}={cookie}".encode() in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
-        return False  # gone, or another user's
+        return []  # gone, or another user's
 
 
 def _signal(pid: int, number: int) -> None:

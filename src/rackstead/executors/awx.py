@@ -251,7 +251,9 @@ class Launch(Elsewhere):
             if one not in passwords
         ]
         whole = documents(self._workflow.options, self._variables)
-        lines += [f"{name}: {one} is a document, and AWX takes paths only; give it a path that AWX has" for one in whole]
+        lines += [
+            f"{name}: {one} is a document, and AWX takes paths only; give it a path that AWX has" for one in whole
+        ]
         lines += [f"{name}: asks for {one} at launch" for one in told.get("passwords_needed_to_start") or ()]
         if lines:
             raise InvalidInput(lines)
@@ -344,7 +346,7 @@ class Launch(Elsewhere):
             job = client.get(f"jobs/{number}/")
         self._take(client, number, found, seen, gaps=True)
         verdict = self._verdict(number, job, found)
-        self._keep(verdict)
+        self._keep(verdict, self._outcome, found)
         self._forget()
         return verdict
 

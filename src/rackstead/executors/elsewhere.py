@@ -9,6 +9,7 @@ whoever goes on with the attempt knows that there may be something, and finds it
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +24,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
 from ..jobs import events
-from ..jobs.child import Account, write_whole
-from ..jobs.execution import End, Verdict, result_file
+from ..jobs.child import Account, answer_of, write_whole
+from ..jobs.execution import End, Verdict, answer_file, result_file
 from ..jobs.model import JOB, Job
 from ..jobs.workflows import Workflow, secrets_of
 from ..run import Outcome
@@ -148,7 +149,9 @@ class Elsewhere:
     def _forget(self) -> None:
         self._store.delete(self.note, self._key, fence=next(iter(self._job.held), None))
 
-    def _keep(self, verdict: Verdict) -> None:
+    def _keep(self, verdict: Verdict, outcome: Outcome, found: Log) -> None:
         """Leave the result where a worker looks for it that is started after this one was killed."""
         if verdict.result:
+            answer = found.clean(json.dumps(answer_of(outcome), default=str))
+            write_whole(answer_file(self._folder, self._job.execution), json.loads(answer), durable=False)
             write_whole(result_file(self._folder, self._job.execution), asdict(verdict.result))

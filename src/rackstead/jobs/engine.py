@@ -28,7 +28,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.errors impor
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Record
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
-from ..executors import Executor
+from ..executors import ByNode, Executor
 from ..executors.local import Local
 from ..processes import NOBODY, end_all
 from ..tracing import traces
@@ -106,7 +106,7 @@ class Engine:
         self.settings = settings or Settings()
         self.identity = Identity(service.folder)
         self.ledger = Ledger(self.store, self.identity.id, this_host(), self.settings.lease)
-        self.executor = executor or Local()
+        self.executor = executor or ByNode(Local(), None)
         self._traces = traces("worker")
         self._collection = collection_version()
         self._queue = Queue(self.settings.queue or f"sqlite:///{service.folder}/queue.sqlite", self.identity.id)

@@ -42,11 +42,13 @@ def main() -> None:
 
 
 def work(parallel: int, bell: int) -> None:
+    from ..executors import with_nodes
+    from ..executors.local import Local
     from ..jobs.engine import Engine, Settings
     from ..jobs.service import open_service
 
     service = open_service()
-    engine = Engine(service, Settings(parallel, queue_url("", "")))
+    engine = Engine(service, Settings(parallel, queue_url("", "")), with_nodes(Local(), service.store))
     engine.start()
     log.info("worker %s: %d jobs at once", engine.identity.id, parallel)
     try:

@@ -114,6 +114,7 @@ def order_fields(workflow: Workflow, typed: Mapping[str, str]) -> list[Field]:
         Field("retries", "Retries", "text", "Further attempts after one that failed.", default=str(workflow.retries)),
         Field("timeout", "Timeout", "text", "Seconds for one attempt.", default=f"{workflow.timeout:g}"),
         Field("at", "Not before", "time", "In the server's time zone."),
+        Field("node", "Node", "text", "The Receptor node to run it on.", default=workflow.node),
     ]
     for one in found:
         one.value = typed.get(one.name, "")
@@ -156,6 +157,7 @@ def read(workflow: Workflow, typed: Mapping[str, str]) -> tuple[Order, dict[str,
         idempotency_key=typed.get("once", ""),
         retries=take("retries", whole),
         timeout=take("timeout", number),
+        node=typed.get("node", "").strip(),
     )
     return order, errors
 

@@ -98,6 +98,7 @@ def facts(job: Job) -> list[tuple[str, str]]:
         "Attempt": f"{job.attempt} of at most {job.retries + 1}" if job.attempt else "",
         "Priority": str(job.priority),
         "Worker": job.worker,
+        "Node": job.node,
         "Exit code": "" if job.rc is None else str(job.rc),
         "Changed": "" if job.changed is None else ("yes" if job.changed else "no"),
         "Collection": job.collection,
