@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span as Recorded
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Scope
 
 log = logging.getLogger("rackstead.tracing")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -31,8 +31,6 @@ SPOKEN = "http/protobuf"
 EXTRA = "pip install 'rackstead[otel]'"
 #: Where the request's span stands in its scope, as W3C's traceparent.
 TRACEPARENT = "rackstead.traceparent"
-#: Requests that come all the time and tell nothing.
-QUIET = ("/health", "/metrics")
 #: Seconds for the last spans to be sent when the process ends.
 GRACE = 2.0
 
@@ -152,29 +150,3 @@ def nanoseconds(at: float) -> int:
 def traceparent(span: Any) -> str:
     found = span.get_span_context()
     return f"00-{found.trace_id:032x}-{found.span_id:016x}-{int(found.trace_flags):02x}"
-
-
-class Requests:
-    """Each request to the server as a span. Stands around all else."""
-
-    def __init__(self, app: ASGIApp, traces: Traces) -> None:
-        self.app = app
-        self.traces = traces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in QUIET:
-            await self.app(scope, receive, send)
-            return
-        span = self.traces.request(scope)
-        status = 0
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = int(message["status"])
-            await send(message)
-
-        try:
-            await self.app(scope, receive, noting)
-        finally:
-            self.traces.answered(span, scope, status)

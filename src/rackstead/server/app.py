@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from ..jobs.service import Service
-from ..tracing import Requests, traces
+from ..tracing import traces
 from ..web import routes as web
 from . import problems, routes_jobs, routes_state, routes_webhooks
 from .gate import SHOWN, Gate
@@ -27,6 +27,7 @@ from .metrics import Metrics
 from .problems import Json, described
 from .schemas import Health, Problem
 from .tokens import Tokens
+from .traced import Traced
 
 router = APIRouter(tags=["server"])
 #: Seconds for which the state of health is remembered: anyone may ask.
@@ -59,7 +60,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.add_middleware(AccessLog)
     app.state.traces = traces("server")
     if app.state.traces:
-        app.add_middleware(Requests, traces=app.state.traces)
+        app.add_middleware(Traced, traces=app.state.traces)
     for part in (router, routes_jobs.router, routes_state.router, routes_webhooks.router, web.router):
         app.include_router(part)
     describe(app)

@@ -47,6 +47,19 @@ def set_up(level: int = logging.INFO) -> None:
     logging.getLogger("rackstead").setLevel(level)
 
 
+class Noting:
+    """Passes an answer on, and notes its status; 0 if there was none."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+        await self._send(message)
+
+
 class AccessLog:
     """A line for each request, when it is over."""
 
@@ -57,19 +70,11 @@ class AccessLog:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        begun = time.monotonic()
-        status = 0
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = int(message["status"])
-            await send(message)
-
+        begun, noting = time.monotonic(), Noting(send)
         try:
             await self.app(scope, receive, noting)
         finally:
-            _tell(scope, status, time.monotonic() - begun)
+            _tell(scope, noting.status, time.monotonic() - begun)
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:
