@@ -8,6 +8,7 @@ What happened is read from what the peers hold, not from what the modules say.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -422,3 +423,25 @@ def test_a_play_shows_no_secret(bmc: testbed.Ipmi, tmp_path: Path) -> None:
     ran = Playbooks(tmp_path, secrets)([block], diff=True, arguments=["-vvvv"]).ok()
     assert bmc.chassis()["power"] == "1" and [one.changed for one in ran.results] == [True, True, True]
     assert not [secret for secret in secrets.values() if secret in str(ran)]
+
+
+def test_the_playbook_switches_all_that_it_can(bmc: testbed.Ipmi, tmp_path: Path) -> None:
+    """The first server's BMC is not there; the second is switched nevertheless, and the play ends as failed."""
+    play = Playbooks(tmp_path, {"RACKSTEAD_BMC_USERNAME": testbed.USER})
+    variables = {
+        "server_bmcs": ["127.0.77.99", "127.0.0.1"],
+        "server_port": bmc.port,
+        "server_protocol": "ipmi",
+        "server_password": testbed.PASSWORD,
+        "server_state": "on",
+    }
+    ran = play.run(["ansible-playbook", "rackstead.infra.server_power", "-e", json.dumps(variables)])
+    assert ran.rc != 0 and bmc.chassis()["power"] == "1"
+    results = {one["item"]: one for one in ran.last["results"]}
+    assert results["127.0.0.1"]["changed"] and results["127.0.77.99"]["failed"]
+    assert f"no answer over IPMI on UDP port {bmc.port}" in results["127.0.77.99"]["msg"]
+    assert testbed.PASSWORD not in ran.stdout + ran.stderr
+    wrong = play.run(
+        ["ansible-playbook", "rackstead.infra.server_power", "-e", json.dumps({**variables, "server_state": "up"})]
+    )
+    assert wrong.rc != 0 and "value of server_state must be one of: on, off, soft, cycle, reset" in wrong.stdout

@@ -69,8 +69,9 @@ def test_every_specified_variable_is_used(name: str) -> None:
 def test_specifications_are_such_as_ansible_takes(name: str) -> None:
     for variable, option in options(name).items():
         assert option["description"] and option["type"], variable
-    required = {variable: "x" for variable, option in options(name).items() if option.get("required")}
-    required.update({variable: ["x"] for variable in required if options(name)[variable]["type"] == "list"})
+    needed = {variable: option for variable, option in options(name).items() if option.get("required")}
+    required: dict[str, Any] = {variable: option.get("choices", ["x"])[0] for variable, option in needed.items()}
+    required.update({variable: ["x"] for variable, option in needed.items() if option["type"] == "list"})
     assert ArgumentSpecValidator(options(name)).validate(required).error_messages == []
 
 
