@@ -12,15 +12,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import report
-from .bench import CONTENDERS, ON_INCUS, PARTS, PICTURE, Bench, Sizes, runner
+from .bench import CONTENDERS, ON_INCUS, PARTS, PICTURE, RUNNER, Bench, Sizes, runner
 from .floor import Refused
+from .measures import Measure
 from .process import Failed, Wrong
-from .targets import verdicts
+from .samples import Row
+from .targets import Verdict, runner_verdicts, verdicts
 from .world import CHECKOUT, World, environment, project, stage
 
 DOCUMENT = CHECKOUT / "docs/benchmarks.md"
@@ -99,26 +101,48 @@ def on_incus(options: argparse.Namespace, tree: Path) -> Bench:
         return bench
 
 
+@dataclass
+class Measured:
+    """What a half of the parts has given: on Incus, or of the runner."""
+
+    rows: list[Row] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failure: str = ""
+
+
+def tell(options: argparse.Namespace, facts: dict[str, Any], bench: Measured, found: Measured) -> None:
+    reached, notes = [*bench.verdicts, *found.verdicts], [*bench.notes, *found.notes]
+    report.write(options.json, report.document(bench.rows, found.measures, reached, facts, notes))
+    report.show(bench.rows, found.measures, reached, notes)
+    print(f"figures: {options.json}")
+    if not options.docs:
+        return
+    for name, half in (("figures", bench), ("figures of the runner", found)):
+        if half.verdicts:
+            text = report.markdown(half.rows, half.measures, half.verdicts, facts, half.notes)
+            report.update_docs(DOCUMENT, name, text)
+    if "state" in options.parts:
+        shutil.copy(options.json.parent / PICTURE, DOCUMENT.parent / "images" / PICTURE)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
     facts = report.machine()
-    rows, notes, failures = [], [], []
+    bench, found = Measured(), Measured()
     if set(options.parts) & set(ON_INCUS):
-        bench = measure(options)
-        rows, notes, failures = bench.rows, bench.notes, [bench.failure]
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    measures, more, failure = runner(sizes_of(options), options.parts, say, options.json.parent)
-    notes, failures = [*notes, *more], [*failures, failure]
-    reached = verdicts(rows, measures)
-    report.write(options.json, report.document(rows, measures, reached, facts, notes))
-    report.show(rows, measures, reached, notes)
-    print(f"figures: {options.json}")
-    if options.docs:
-        report.update_docs(DOCUMENT, report.markdown(rows, measures, reached, facts, notes))
-        if "state" in options.parts:
-            shutil.copy(options.json.parent / PICTURE, DOCUMENT.parent / "images" / PICTURE)
+        done = measure(options)
+        bench = Measured(done.rows, [], verdicts(done.rows), done.notes, done.failure)
+    if set(options.parts) & set(RUNNER):
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        measures, notes, failure = runner(sizes_of(options), options.parts, say, options.json.parent)
+        found = Measured([], measures, runner_verdicts(measures), notes, failure)
+    tell(options, facts, bench, found)
+    reached = [*bench.verdicts, *found.verdicts]
+    failures = [bench.failure, found.failure]
     for failure in filter(None, failures):
         print(f"the benchmark broke off: {failure}", file=sys.stderr)
     if any(failures):

@@ -144,12 +144,12 @@ def markdown(
     return "\n".join([*parts, *(f"- {note}" for note in (*legends, *notes))]) + "\n"
 
 
-def update_docs(path: Path, text: str) -> None:
-    """Put the text between the two marks in the document."""
-    head, begin, rest = path.read_text().partition("<!-- figures -->\n")
-    _old, end, tail = rest.partition("<!-- end of figures -->\n")
+def update_docs(path: Path, name: str, text: str) -> None:
+    """Put the text between the two marks of this name in the document."""
+    head, begin, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _old, end, tail = rest.partition(f"<!-- end of {name} -->\n")
     if not begin or not end:
-        raise ValueError(f"{path} has no marks for the figures")
+        raise ValueError(f"{path} has no marks for the {name}")
     path.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
 
 

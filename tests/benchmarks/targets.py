@@ -52,11 +52,14 @@ def _what(operation: str, row: Row | None) -> str:
     return f"{operation} {row.count}" if row else f"{operation} …"
 
 
-def verdicts(rows: list[Row], measured: list[Measure] | None = None) -> list[Verdict]:
-    """All targets, measured or not."""
-    plans = [*_against_floor(rows), *_nothing_to_do(rows), _inventory(rows), *_connection(rows), *_memory(rows)]
-    found = measured or []
-    return [*plans, *_drains(found), *_delays(found), *_rest(found)]
+def verdicts(rows: list[Row]) -> list[Verdict]:
+    """All targets of what is done on Incus, measured or not."""
+    return [*_against_floor(rows), *_nothing_to_do(rows), _inventory(rows), *_connection(rows), *_memory(rows)]
+
+
+def runner_verdicts(found: list[Measure]) -> list[Verdict]:
+    """All targets of the runner, measured or not."""
+    return [*_drains(found), *_delays(found), *_rest(found)]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:

@@ -28,7 +28,7 @@ WORKFLOWS = CHECKOUT / "tests/runner/workflows"
 
 @dataclass
 class Server:
-    """A server with state and data in ``folder``. The first start makes its first token."""
+    """A server with state and data in ``folder``, or its ``state`` elsewhere. The first start makes its first token."""
 
     folder: Path
     words: tuple[str, ...] = ()
@@ -36,12 +36,13 @@ class Server:
     url: str = ""
     process: subprocess.Popen[str] = field(init=False)
     starts: int = 0
+    state: str = ""
 
     @property
     def env(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RACKSTEAD_")}
         own = {
-            "RACKSTEAD_STATE": f"sqlite:{self.folder}/state.db",
+            "RACKSTEAD_STATE": self.state or f"sqlite:{self.folder}/state.db",
             "RACKSTEAD_DATA": f"{self.folder}/data",
             "RACKSTEAD_WORKFLOWS": str(WORKFLOWS),
             "RSTEST_SERVER": str(self.folder),
@@ -175,8 +176,8 @@ def parsed(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def running(folder: Path, *words: str) -> Iterator[Server]:
-    server = Server(folder, words)
+def running(folder: Path, *words: str, state: str = "") -> Iterator[Server]:
+    server = Server(folder, words, state=state)
     try:
         yield server.start()
     finally:

@@ -76,7 +76,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     assert {by for what, by in found if what == state.MIGRATION} == set(BACKENDS)
     assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == 6 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 6 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 
@@ -95,7 +95,7 @@ def test_a_rates_floor_is_more_and_a_delays_is_less() -> None:
 @pytest.mark.parametrize(("rate", "reached"), [(101.0, True), (99.0, False)])
 def test_a_drain_is_judged_by_its_best_round(rate: float, reached: bool) -> None:
     measured = [Measure(jobs.DRAIN.format(jobs.SQLITE), jobs.OURS, 1000, JOBS_A_SECOND, [rate, 10.0])]
-    found = {verdict.target: verdict.reached for verdict in targets.verdicts([], measured)}
+    found = {verdict.target: verdict.reached for verdict in targets.runner_verdicts(measured)}
     assert found[jobs.DRAIN.format(jobs.SQLITE)] is reached
     assert found[jobs.DRAIN.format(jobs.POSTGRESQL)] is None
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from testbed import postgres
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -159,6 +160,27 @@ def test_killed_with_a_job_running_and_started_again(tmp_path: Path) -> None:
         assert actions == ["job.submit", "job.interrupted", "job.completed"]
         assert server.stop() == 0
         assert server.family() == []
+
+
+def test_a_server_on_postgresql_that_is_killed(tmp_path: Path) -> None:
+    """State and queue are in PostgreSQL; what its worker was at goes on."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    with postgres.running() as database, running(tmp_path, state=database.new_database("serve")) as server:
+        assert server.submit("ok", {"what": "x"}, wait=True)["state"] == "completed"
+        job = server.submit("sleeps", {"folder": str(marks)})
+        with server.stream(job["id"]) as events:
+            seen = next(one for one in events if one["data"].get("task") == "Wait")
+        server.kill()
+        server.start()
+        (marks / "go").touch()
+        with server.stream(job["id"], after=int(seen["id"])) as events:
+            assert list(events)[-1]["data"]["state"] == "completed"
+        assert [one["state"] for one in server.get("/tasks")["items"]] == ["completed"] * 2
+        actions = [one["action"] for one in server.get(f"/audit?target=job/{job['id']}&sort=seq")["items"]]
+        assert actions == ["job.submit", "job.interrupted", "job.completed"]
+        assert not list(tmp_path.rglob("queue.sqlite*"))
+        assert server.stop() == 0
 
 
 def test_told_to_end_while_somebody_follows(tmp_path: Path) -> None:

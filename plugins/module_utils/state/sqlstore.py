@@ -192,7 +192,7 @@ class SqlTransaction:
     def _stream(self, kind: str, query: Query, marks: Mapping[str, str | None]) -> Iterator[tuple[str, Row]]:
         """What the query wants among the rows with these marks, page by page."""
         cursor = query.after
-        size = min(query.limit, PAGE) if set(query.where) <= set(marks) else PAGE
+        size = min(query.limit, PAGE)
         while True:
             statement, values = select(kind, query, marks, cursor)
             rows = self._connection.execute(_sql(statement), {**values, "size": size}).all()
@@ -202,7 +202,7 @@ class SqlTransaction:
                     yield row.key, Row(row.version, row.time, body)
             if len(rows) < size:
                 return
-            cursor = rows[-1].key
+            cursor, size = rows[-1].key, min(4 * size, PAGE)  # what is wanted may be rare
 
 
 # -- statements -----------------------------------------------------------------------------------

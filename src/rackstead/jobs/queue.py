@@ -10,11 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 NAME = "jobs"
 #: Executions of another version would not be recovered; the state store says what is good, not the code's version.
 VERSION = "1"
+#: Connections to a queue in SQLite.
+CONNECTIONS = 20
 #: Seconds between two looks of a worker at the queue.
 POLL = 0.05
 #: Seconds after which an execution that is still not running is looked up in the queue.
@@ -33,6 +38,7 @@ class Queue:
         self._put: dict[tuple[str, int], float] = {}
         self._dbos: Any = None
         self._workflow: Any = None
+        self._engine: Engine | None = None
 
     def start(self, perform: Callable[[str, int], None], parallel: int) -> None:
         """Begin to hand out executions, ``parallel`` at once. The number of the worker that started last counts
@@ -40,10 +46,12 @@ class Queue:
         from dbos import DBOS
 
         _prepare(self._url)
+        self._engine = _sqlite(self._url) if self._url.startswith("sqlite:") else None
         DBOS(
             config={
                 "name": "rackstead",
                 "system_database_url": self._url,
+                "system_database_engine": self._engine,
                 "executor_id": self._executor,
                 "application_version": VERSION,
                 "log_level": "ERROR",
@@ -98,6 +106,8 @@ class Queue:
         """Wait for what runs to end, and leave the database."""
         if self._dbos:
             self._dbos.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
+        if self._engine:
+            self._engine.dispose()
 
 
 def _prepare(url: str) -> None:
@@ -105,3 +115,18 @@ def _prepare(url: str) -> None:
     if url.startswith("sqlite:///"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
             database.execute("PRAGMA journal_mode = WAL")
+
+
+def _sqlite(url: str) -> Engine:
+    """As DBOS would make it, but commits do not wait for the disk. What a power failure takes from the queue, the
+    state store still has: it is queued again."""
+    from sqlalchemy import create_engine, event
+
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for setting in ("busy_timeout = 30000", "foreign_keys = ON", "synchronous = NORMAL"):
+            connection.execute(f"PRAGMA {setting}")
+
+    engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=30)
+    event.listen(engine, "connect", connected)
+    return engine
