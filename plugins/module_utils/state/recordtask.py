@@ -30,6 +30,7 @@ class Rehearsal:
 
     def __init__(self, transaction: Transaction) -> None:
         self.get = transaction.get
+        self.fetch_ahead = transaction.fetch_ahead
         self.scan = transaction.scan
         self.kinds = transaction.kinds
         self.now = transaction.now
