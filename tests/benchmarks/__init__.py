@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast the collection is, beside its peers and the daemon's own floor: ``python -m tests.benchmarks``."""
 
+from __future__ import annotations
+
 from tests import conftest  # finds the collection
 
 __all__ = ["conftest"]
