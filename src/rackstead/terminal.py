@@ -209,7 +209,7 @@ class Spectator:
             cells += [bar_of(self._board.done, self._board.total), Text(f"{self._board.done}/{self._board.total}")]
             if self._board.failed:
                 cells.append(Text(f"{self._board.failed} failed", style="bold red"))
-        elif self._narrate:
+        elif self._narrate or self._tally.total:
             done, total = self._tally.done, self._tally.total
             cells += [bar_of(done, total), Text(f"{done}/{total} tasks")] if total else []
             cells.append(Text(self._tally.task, style="dim", no_wrap=True, overflow="ellipsis"))

@@ -30,11 +30,12 @@ def watched(
     after: int = 0,
     title: str = "",
     verbose: bool = False,
+    narrate: bool = True,
     take: Callable[[Event], None] = lambda _event: None,
 ) -> None:
     """Until the job is over. ``output``: print what it prints; ``take`` is given every event too."""
     tally = tally_of_last(service, job)
-    flags: dict[str, Any] = {"narrate": True, "verbose": verbose, "output": output, "tally": tally}
+    flags: dict[str, Any] = {"narrate": narrate, "verbose": verbose, "output": output, "tally": tally}
     with Spectator(terminal, title or job.workflow, **flags) as spectator:
         for event in service.events(job.id, after, follow=True):
             take(event)

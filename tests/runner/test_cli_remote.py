@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from testbed.daemon import free_port
 
+from rackstead.cli import run_command
 from tests.runner.rest_server import SECONDS, Server, running
 
 
@@ -34,16 +38,16 @@ class Person:
         self.env = {**kept, **own, "RACKSTEAD_SERVER": server.url, "RACKSTEAD_TOKEN": server.token, **more}
 
     def __call__(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in this process: there are many, and each would have to be started."""
         env = {name: value for name, value in {**self.env, **more}.items() if value}
-        return subprocess.run(
-            self.server.argv(*words),
-            cwd=self.folder,
-            env=env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=2 * SECONDS,
-        )
+        out, err = io.StringIO(), io.StringIO()
+        surroundings = (patch.dict(os.environ, env, clear=True), chdir(self.folder))
+        streams = (patch("sys.stdin", io.StringIO(stdin)), redirect_stdout(out), redirect_stderr(err))
+        with ExitStack() as stack:
+            for one in (*surroundings, *streams):
+                stack.enter_context(one)
+            code = run_command(list(words))
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def document(self, *words: str) -> dict[str, Any]:
         done = self(*words, "--json")
@@ -205,6 +209,7 @@ def test_what_does_not_go_through_a_server_says_so(person: Person) -> None:
 # -- a server that goes away ------------------------------------------------------------------------
 def test_who_follows_goes_on_when_the_server_was_killed(tmp_path: Path) -> None:
     with running(tmp_path, "--listen", f"127.0.0.1:{free_port()}") as server:
+        with_a_worker(server)
         person = Person(server, tmp_path / "person")
         marks = tmp_path / "marks"
         marks.mkdir()

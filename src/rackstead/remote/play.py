@@ -71,6 +71,7 @@ def play(choice: Choice, request: Request, title: str, terminal: Terminal, *, ve
                 output=False,
                 title=title,
                 verbose=verbose,
+                narrate=False,
                 take=lambda event: note(event, seen),
             )
             outcome = outcome_of(remote, remote.show(job.id), seen)
