@@ -70,6 +70,7 @@ def test_a_submitted_job_waits_with_the_workflows_own_values(service: Service) -
     [
         (Order("ok", {"number": "x", "wat": 1}), "wat"),
         (Order("ok", priority=10), "priority"),
+        (Order("ok", node="-edge"), "node"),
         (Order("ok", timeout=0), "timeout"),
         (Order("ok", retries=-1), "retries"),
         (Order("ok", limit="-e@/etc/shadow"), "limit"),
@@ -104,6 +105,18 @@ def test_an_idempotency_key_gives_the_same_job(service: Service) -> None:
     assert service.submit(order, "bob").id == job.id and len(service.jobs()) == 1
     with pytest.raises(Conflict, match='idempotency key "k"'):
         service.submit(replace(order, variables={"what": "y"}), "ann")
+
+
+def test_a_job_runs_on_the_node_that_it_or_its_workflow_names(service: Service, tmp_path: Path) -> None:
+    job = service.submit(Order("ok", node="edge1", idempotency_key="k"), "ann")
+    assert job.node == "edge1" and service.show(job.id).node == "edge1"
+    with pytest.raises(Conflict):
+        service.submit(Order("ok", node="edge2", idempotency_key="k"), "ann")
+    (tmp_path / "own/specs").mkdir(parents=True)
+    (tmp_path / "own/there.yml").write_text("[]")
+    (tmp_path / "own/specs/there.yml").write_text("workflow: {node: edge3}")
+    service.catalog = Catalog([tmp_path / "own"])
+    assert [service.submit(Order("there", node=node), "ann").node for node in ("", "edge4")] == ["edge3", "edge4"]
 
 
 def test_a_job_may_only_come_after_one_that_is_there(service: Service) -> None:

@@ -60,6 +60,7 @@ def test_what_is_not_declared_has_defaults(tmp_path: Path) -> None:
     [
         ({"priority": 10}, 'workflow.priority: "10" is not valid; allowed: 0 (first) to 9'),
         ({"priority": True}, 'workflow.priority: "True" is not valid'),
+        ({"node": "a b"}, 'workflow.node: "a b" is not valid; allowed: the name of a Receptor node'),
         ({"timeout": 0}, 'workflow.timeout: "0" is not valid; allowed: seconds, more than 0'),
         ({"retries": "3"}, 'workflow.retries: "3" is not valid'),
         ({"role": "root"}, 'workflow.role: "root" is not valid; allowed: viewer, operator, admin'),
