@@ -170,7 +170,7 @@ class SqlTransaction:
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
         self.flush()
         streams = [self._stream(kind, query, marks) for marks in _lookups(query)]
-        found = merge(*streams, key=lambda item: item[0], reverse=query.descending)
+        found = merge(*streams, key=lambda item: item[0], reverse=query.descending) if streams[1:] else streams[0]
         return list(itertools.islice(found, query.limit))
 
     def kinds(self) -> list[str]:
@@ -196,10 +196,10 @@ class SqlTransaction:
         while True:
             statement, values = select(kind, query, marks, cursor)
             rows = self._connection.execute(_sql(statement), {**values, "size": size}).all()
-            for row in rows:
-                body = json.loads(row.body)
+            for key, version, changed, text in rows:
+                body = json.loads(text)
                 if query.wants(body):
-                    yield row.key, Row(row.version, row.time, body)
+                    yield key, Row(version, changed, body)
             if len(rows) < size:
                 return
             cursor, size = rows[-1].key, min(4 * size, PAGE)  # what is wanted may be rare

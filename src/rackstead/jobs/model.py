@@ -92,8 +92,12 @@ class Job:
 
     @classmethod
     def of(cls, record: Record) -> Job:
-        body = {name: value for name, value in record.body.items() if name in _FIELDS}
-        return cls(**body | {"id": record.key, "version": record.version, "state": JobState(body["state"])})
+        own = {"id": record.key, "version": record.version, "state": JobState(record.body["state"])}
+        if record.body.keys() != _STORED:  # another version wrote it
+            return cls(**{name: value for name, value in record.body.items() if name in _FIELDS} | own)
+        found = object.__new__(cls)  # a frozen class sets its fields one by one, which counts on pages of jobs
+        vars(found).update({name: own[name] if name in own else record.body[name] for name in _FIELDS})
+        return found
 
     def body(self) -> dict[str, Any]:
         found = dict(vars(self))
@@ -116,7 +120,8 @@ class Job:
         return [Lease(**one) for one in self.leases]
 
 
-_FIELDS = {one.name for one in fields(Job)}
+_FIELDS = [one.name for one in fields(Job)]
+_STORED = {*_FIELDS} - {"id", "version"}
 
 
 def open_row(job: Job) -> dict[str, Any]:
