@@ -43,6 +43,9 @@ def set_up_paths() -> None:
     tree = staged_tree() or linked_tree()
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(tree)
     os.environ.setdefault("LC_ALL", "C.UTF-8")
+    for name in ("RACKSTEAD_SERVER", "RACKSTEAD_TOKEN", "RACKSTEAD_TOKEN_FILE", "RACKSTEAD_SERVER_CA"):
+        os.environ.pop(name, None)
+    os.environ["XDG_CONFIG_HOME"] = str(temporary_folder())  # the server of whoever runs the tests is none of theirs
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     sys.path[:0] = [str(tree), str(CHECKOUT / "src")]
     sys.path.append(str(CHECKOUT / "tests"))  # the package testbed

@@ -38,7 +38,9 @@ READ = [
             {
                 "name": "Fill it in",
                 "ansible.builtin.set_fact": {
-                    "rackstead_read_plan": "{{ '" + SIGN + "' ~ (rackstead_read | ansible.builtin.to_json(vault_to_text=true)) }}"
+                    "rackstead_read_plan": "{{ '"
+                    + SIGN
+                    + "' ~ (rackstead_read | ansible.builtin.to_json(vault_to_text=true)) }}"
                 },
             },
         ],
