@@ -155,6 +155,16 @@ def test_cancel_and_time_out_end_what_runs_on_the_node(site: Site, how: str, mon
     eventually(site.clean, "the node to be clean")
 
 
+def test_a_job_that_is_cancelled_while_it_is_submitted_leaves_nothing(site: Site) -> None:
+    job = site.begin(site.submit("forks", {"folder": str(site.folder)}))
+    future = site.launch(job)
+    eventually(site.mesh.here.units, "the unit")
+    site.attempts[0].stop(End.CANCELLED)
+    assert future.result(SECONDS).end is End.CANCELLED
+    assert site.family() == []
+    eventually(site.clean, "the node to be clean")
+
+
 def own_workflow(folder: Path) -> Catalog:
     """A playbook with a file beside it and an inventory with variables, which waits for the file "go"."""
     (folder / "own/specs").mkdir(parents=True)

@@ -104,6 +104,12 @@ def test_run_a_job_again(server: Server) -> None:
     assert server.until(job["id"], "failed")["execution"] == 2
 
 
+def test_a_job_of_a_node_is_refused_where_there_is_no_receptor(server: Server) -> None:
+    job = server.submit("ok", node="edge1", wait=True)
+    assert (job["state"], job["node"]) == ("failed", "edge1")
+    assert job["error"].startswith('--node: "edge1" is not in reach: this worker has no Receptor')
+
+
 def test_a_job_that_ends_before_it_begins_ends_its_stream(server: Server) -> None:
     job = server.submit("ok", not_before=4e9)
     with server.stream(job["id"]) as events:

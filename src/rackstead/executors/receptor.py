@@ -43,7 +43,7 @@ from ..jobs.workflows import Workflow
 from ..run import Outcome, collect, private_directory
 from .elsewhere import TEND, Elsewhere, Left, Log, Tender, forgotten
 from .payload import pack
-from .receptor_client import Control, Line, Mesh, Settings
+from .receptor_client import Control, Line, Mesh, Settings, begun
 
 log = logging.getLogger("rackstead.jobs")
 #: Kind of the notes; their key is the attempt's name and that of the node whose socket it is.
@@ -52,6 +52,8 @@ NOTE = "receptor-unit"
 CANCEL = 60.0
 #: What Receptor calls the states of a unit that is over.
 OVER = ("Succeeded", "Failed", "Canceled")
+#: What Receptor says of work that it will not take another time either.
+REFUSALS = ("unknown work type", "signature", "not allowed")
 #: What ansible-runner calls the ends of a playbook.
 ENDS = ("successful", "failed")
 
@@ -248,7 +250,11 @@ class Unit(Elsewhere):
                 new.send(payload)
         except OperationFailed as error:
             self._end_it()
-            raise InvalidInput([f'node "{self._job.node}": Receptor refuses the job: {error.what}']) from error
+            if any(sign in error.what for sign in REFUSALS):
+                raise InvalidInput([f'node "{self._job.node}": Receptor refuses the job: {error.what}']) from error
+            raise Unreachable(
+                f"Receptor could not submit the job: {error.what}", where=f'node "{self._job.node}"'
+            ) from error
         finally:
             payload.unlink()
         self._remember(sent=True)
@@ -329,8 +335,13 @@ class Unit(Elsewhere):
         return Verdict(self._why or End.CANCELLED, error="; ".join(text for text in (late, lost) if text))
 
     def _cancelled(self) -> bool:
+        """Whether the unit has ended. One that is being started is left to it: Receptor would forget it here, and may
+        have it run there. Soon it has begun, or Receptor has given it up."""
         try:
-            return self._control.cancel(self._unit) or self._over()
+            unit = self._control.unit(self._unit)
+            if unit["StateName"] in OVER:
+                return True
+            return begun(unit) and self._control.cancel(self._unit)
         except NotFound:
             return True
 

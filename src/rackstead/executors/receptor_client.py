@@ -264,6 +264,12 @@ class Control:
             return
 
 
+def begun(unit: Mapping[str, Any]) -> bool:
+    """Whether a unit has been started on its node, as far as Receptor knows."""
+    extra = unit.get("ExtraData")
+    return bool(extra.get("RemoteStarted", True)) if isinstance(extra, Mapping) else True
+
+
 def _params(unit: Mapping[str, Any]) -> Mapping[str, Any]:
     extra = unit.get("ExtraData")
     found = extra.get("RemoteParams") if isinstance(extra, Mapping) else None
