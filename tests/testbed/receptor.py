@@ -25,6 +25,8 @@ from typing import Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from testbed.daemon import ROOT, exclusive, free_port, run
 
+from tests.tools.folders import temporary_folder
+
 #: Debian's release that has the package, and is not this machine's perhaps.
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -177,7 +179,7 @@ def running(env: dict[str, str]) -> Iterator[Mesh]:
     binary = program()
     if os.getuid() != 0:
         raise Missing("the nodes get process namespaces of their own, which only root can make")
-    folder = Path(tempfile.mkdtemp(prefix="rstest-receptor-"))
+    folder = temporary_folder()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         secret, public = folder / "key.pem", folder / "key.pub"
