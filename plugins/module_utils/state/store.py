@@ -314,7 +314,7 @@ class Store:
 
 def _sealed(body: Mapping[str, Any]) -> tuple[str, ...]:
     """Of a body as it is kept: what came from JSON has no mappings but dictionaries."""
-    found = [name for name, value in body.items() if type(value) is dict and SEALED in value]
+    found = [name for name, value in body.items() if isinstance(value, dict) and SEALED in value]
     return tuple(sorted(found))
 
 
