@@ -476,6 +476,7 @@ def test_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.delenv("RACKSTEAD_SERVER", raising=False)
     monkeypatch.setenv("RACKSTEAD_STATE", site.url)
     monkeypatch.setenv("RACKSTEAD_STATE_KEY_FILE", str(site.folder / "keys"))
+    monkeypatch.delenv("COLUMNS", raising=False)  # a narrow table breaks long words
 
     def shell(*words: str) -> tuple[int, str, str]:
         code = run_command(["webhook", *words])

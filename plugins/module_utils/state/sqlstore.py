@@ -170,7 +170,9 @@ class SqlTransaction:
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
         self.flush()
         streams = [self._stream(kind, query, marks) for marks in _lookups(query)]
-        found = merge(*streams, key=lambda item: item[0], reverse=query.descending) if streams[1:] else streams[0]
+        if len(streams) == 1:  # what merging costs is felt with long pages
+            return list(itertools.islice(streams[0], query.limit))
+        found = merge(*streams, key=lambda item: item[0], reverse=query.descending)
         return list(itertools.islice(found, query.limit))
 
     def kinds(self) -> list[str]:
