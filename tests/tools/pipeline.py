@@ -3,15 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the checks of this repository: ``python -m tests.tools.pipeline check`` (quick) or ``test`` (all).
 
-Checks that need no daemon run in two lanes beside each other, a line for each
-as it ends. Then come the tests on the real daemon, alone on the machine, their
-output as it appears. The first failure stops everything and shows what it printed,
-with one exception: a few tests that failed among those on the daemon, three at a
-time, are run once more alone, and named as unstable if they pass then.
+The tests on the real daemon mostly wait, so the checks that need none run beside them,
+with less right to the processor; a line for each as it ends, and the tests' output as it
+appears. The first failure stops everything and shows what it printed, with one exception:
+a few tests that failed among those on the daemon, three at a time, are run once more
+alone, and named as unstable if they pass then.
+
+Nothing here waits for ever: a stage that is silent for too long, or all of it taking too
+long, ends with the stacks of what hangs; and a process that outlives its stage and holds
+its output is named and ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.tools.folders import temporary_folder
@@ -42,10 +47,21 @@ class Stage:
     in_collection: bool = False
     live: bool = False
     again: bool = False
+    behind: bool = False
 
 
 class Failed(Exception):
     """A stage failed; what it printed has been shown."""
+
+
+#: How long a stage may say nothing, in seconds: more than any test's own limit.
+SILENCE = 1200.0
+#: How long everything may take, in seconds.
+LONGEST_RUN = 4500.0
+#: How long a stage that was told to end, or its last output, is waited for, in seconds.
+GRACE = 20.0
+#: More failures than this are no accident: what is left is not run.
+MOST_FAILURES = 8
 
 
 def pytest(name: str, *args: str, live: bool = False, again: bool = False) -> Stage:
@@ -93,7 +109,8 @@ def daemon_stages() -> list[Stage]:
             "daemon tests",
             *suites,
             "--ignore=tests/runner/test_artifacts.py",
-            "--durations=10",
+            "--durations=15",
+            f"--maxfail={MOST_FAILURES}",
             *workers,
             live=True,
             again=True,
@@ -122,11 +139,108 @@ def to_run_again(output: str) -> list[str]:
     return [] if never else failed
 
 
+class Output:
+    """What a stage prints, until it has ended, and no longer, whoever still holds its output."""
+
+    def __init__(self, process: subprocess.Popen[str], live: bool) -> None:
+        self.process = process
+        self.live = live
+        self.lines: list[str] = []
+        self.heard = time.monotonic()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            self.heard = time.monotonic()
+            if self.live:
+                print(line, end="", flush=True)
+
+    def follow(self, end: float) -> tuple[str, list[str]]:
+        """The output and what went wrong with it, once the stage has ended or had to be ended."""
+        self.reader.start()
+        troubles = []
+        if not self._ended(end):
+            late = time.monotonic() >= end
+            why = f"more than {LONGEST_RUN:.0f} s in all" if late else f"silent for {SILENCE:.0f} s"
+            troubles.append(f"ENDED: {why}: {' '.join(self.process.args)}")  # type: ignore[arg-type]
+            self._end()
+        self.reader.join(GRACE)
+        if self.reader.is_alive():
+            troubles += [f"LEFT BEHIND: {words}" for words in self._end_holders()]
+            self.reader.join(GRACE)
+        for trouble in troubles:
+            print(trouble, flush=True)
+        return "".join(self.lines), troubles
+
+    def _ended(self, end: float) -> bool:
+        while True:
+            most = min(end, self.heard + SILENCE) - time.monotonic()
+            if most <= 0:
+                return False
+            try:
+                self.process.wait(timeout=most)
+            except subprocess.TimeoutExpired:
+                continue
+            return True
+
+    def _end(self) -> None:
+        """End the stage. Pythons that run pytest say first where each of their threads is."""
+        of_session = [pid for pid in processes() if session_of(pid) == self.process.pid]
+        for signum in (signal.SIGABRT, signal.SIGKILL):
+            for pid in of_session:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=GRACE)
+
+    def _end_holders(self) -> list[str]:
+        """End the processes that hold the output of a stage that has ended; their command lines."""
+        assert self.process.stdout is not None
+        pipe = f"pipe:[{os.fstat(self.process.stdout.fileno()).st_ino}]"
+        found = []
+        for pid in processes():
+            if pid != os.getpid() and holds(pid, pipe):
+                found.append(f"{pid} {command_line(pid)}")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return found
+
+
+def processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+def holds(pid: int, target: str) -> bool:
+    """Whether a process has ``target`` open."""
+    folder = Path("/proc", str(pid), "fd")
+    try:
+        return any(os.readlink(entry) == target for entry in folder.iterdir())
+    except OSError:
+        return False
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "(gone)"
+
+
 class Pipeline:
     """Runs stages, in lanes, and stops at the first failure."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
+        self.end = time.monotonic() + LONGEST_RUN
         self.collection = tree / "ansible_collections" / "rackstead" / "infra"
         self.totals: list[str] = []
         self._lock = threading.Lock()
@@ -163,11 +277,12 @@ class Pipeline:
 
     def _once(self, stage: Stage) -> tuple[int, str]:
         process = self._start(stage)
-        output = self._collect(process, stage.live)
+        output, troubles = Output(process, stage.live).follow(self.end)
         with self._lock:
             del self._running[process.pid]
             if self._stopped:
                 raise Failed(stage.name)
+            self.totals += troubles
         return process.returncode, output
 
     def _start(self, stage: Stage) -> subprocess.Popen[str]:
@@ -175,7 +290,7 @@ class Pipeline:
             if self._stopped:
                 raise Failed(stage.name)
             process = subprocess.Popen(
-                stage.argv,
+                ("nice", "-n", "10", *stage.argv) if stage.behind else stage.argv,
                 cwd=self.collection if stage.in_collection else TOP,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -187,17 +302,6 @@ class Pipeline:
             )
             self._running[process.pid] = process
             return process
-
-    @staticmethod
-    def _collect(process: subprocess.Popen[str], live: bool) -> str:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if live:
-                print(line, end="", flush=True)
-        process.wait()
-        return "".join(lines)
 
     def _report(self, stage: Stage, status: int, output: str, seconds: float) -> None:
         if status:
@@ -215,7 +319,8 @@ class Pipeline:
 
     def _stop_others(self) -> None:
         for process in self._running.values():
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
     def interrupt(self) -> None:
         """Stop everything that runs, as after a failure."""
@@ -274,9 +379,8 @@ def run_all(what: str) -> None:
             pipeline.lanes(quick_stages())
         else:
             sanity = Stage("sanity", (str(TOOLS / "sanity.sh"), str(tree)))
-            pipeline.lanes([sanity], [*quick_stages(), *slow_stages()])
-            for stage in daemon_stages():
-                pipeline.run(stage)
+            beside = [replace(stage, behind=True) for stage in (*quick_stages(), *slow_stages(), sanity)]
+            pipeline.lanes(beside, daemon_stages())
     except BaseException:
         pipeline.interrupt()
         raise

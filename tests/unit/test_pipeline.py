@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 
 from tests.tools import pipeline
 
@@ -68,3 +71,39 @@ def test_a_second_run_decides_and_is_told(
         runs.run(stage(tmp_path))
         assert runs.totals == ["UNSTABLE, passed only alone: tests/unit/test_pipeline.py::test_x"]
     assert "again, alone: tests/unit/test_pipeline.py::test_x" in capsys.readouterr().out
+
+
+def follow(program: str, seconds: float = 60.0) -> tuple[str, list[str], int]:
+    """Output, troubles and status of a small program that is followed for so long."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    output, troubles = pipeline.Output(process, live=False).follow(time.monotonic() + seconds)
+    return output, troubles, process.returncode
+
+
+def test_who_outlives_a_stage_and_holds_its_output_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "GRACE", 0.5)
+    sleeper = "import subprocess; print(subprocess.Popen(['sleep', '999'], start_new_session=True).pid)"
+    output, troubles, status = follow(sleeper)
+    assert (troubles, status) == ([f"LEFT BEHIND: {output.strip()} sleep 999"], 0)
+    wait_until(lambda: not Path("/proc", output.strip(), "exe").exists() or None, Deadline(30), what="its end")
+
+
+def test_a_stage_that_hangs_is_ended_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "SILENCE", 2.0)
+    output, troubles, status = follow(
+        "import faulthandler, threading; faulthandler.enable(); print('begun', flush=True)\n"
+        "def waits_for_ever(): threading.Event().wait()\n"
+        "waits_for_ever()"
+    )
+    assert status != 0
+    assert "waits_for_ever" in output
+    assert troubles[0].startswith("ENDED: silent for 2 s: ")
+    _output, troubles, status = follow("import time; time.sleep(999)", seconds=1.0)
+    assert status != 0
+    assert troubles[0].startswith("ENDED: more than ")
