@@ -10,13 +10,14 @@ a few tests that failed among those on the daemon, three at a time, are run once
 alone, and named as unstable if they pass then.
 
 Nothing here waits for ever: a stage that is silent for too long, or all of it taking too
-long, ends with the stacks of what hangs; and a process that outlives its stage and holds
-its output is named and ended.
+long, ends with the stacks of what hangs; and a process that outlives its stage is named
+and ended. Such processes are known by a cookie in their environment.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -54,11 +55,13 @@ class Failed(Exception):
     """A stage failed; what it printed has been shown."""
 
 
+#: What a stage starts is known by this variable.
+COOKIE = "RACKSTEAD_STAGE"
 #: How long a stage may say nothing, in seconds: more than any test's own limit.
 SILENCE = 1200.0
 #: How long everything may take, in seconds.
 LONGEST_RUN = 4500.0
-#: How long a stage that was told to end, or its last output, is waited for, in seconds.
+#: How long what a stage leaves running has to end by itself, and its last output to come, in seconds.
 GRACE = 20.0
 #: More failures than this are no accident: what is left is not run.
 MOST_FAILURES = 8
@@ -140,10 +143,11 @@ def to_run_again(output: str) -> list[str]:
 
 
 class Output:
-    """What a stage prints, until it has ended, and no longer, whoever still holds its output."""
+    """What a stage prints until it has ended. What it leaves running then is ended, too."""
 
-    def __init__(self, process: subprocess.Popen[str], live: bool) -> None:
+    def __init__(self, process: subprocess.Popen[str], cookie: str, live: bool) -> None:
         self.process = process
+        self.cookie = cookie
         self.live = live
         self.lines: list[str] = []
         self.heard = time.monotonic()
@@ -165,11 +169,10 @@ class Output:
             late = time.monotonic() >= end
             why = f"more than {LONGEST_RUN:.0f} s in all" if late else f"silent for {SILENCE:.0f} s"
             troubles.append(f"ENDED: {why}: {' '.join(self.process.args)}")  # type: ignore[arg-type]
-            self._end()
+            self._say_where()
+        troubles += [f"LEFT BEHIND: {words}" for words in end_all(self.cookie, GRACE)]
+        self.process.wait()
         self.reader.join(GRACE)
-        if self.reader.is_alive():
-            troubles += [f"LEFT BEHIND: {words}" for words in self._end_holders()]
-            self.reader.join(GRACE)
         for trouble in troubles:
             print(trouble, flush=True)
         return "".join(self.lines), troubles
@@ -179,33 +182,44 @@ class Output:
             most = min(end, self.heard + SILENCE) - time.monotonic()
             if most <= 0:
                 return False
-            try:
-                self.process.wait(timeout=most)
-            except subprocess.TimeoutExpired:
-                continue
-            return True
-
-    def _end(self) -> None:
-        """End the stage. Pythons that run pytest say first where each of their threads is."""
-        of_session = [pid for pid in processes() if session_of(pid) == self.process.pid]
-        for signum in (signal.SIGABRT, signal.SIGKILL):
-            for pid in of_session:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=GRACE)
+                self.process.wait(timeout=most)
+                return True
 
-    def _end_holders(self) -> list[str]:
-        """End the processes that hold the output of a stage that has ended; their command lines."""
-        assert self.process.stdout is not None
-        pipe = f"pipe:[{os.fstat(self.process.stdout.fileno()).st_ino}]"
-        found = []
+    def _say_where(self) -> None:
+        """Have what runs pytest say where each of its threads is, which ends it."""
         for pid in processes():
-            if pid != os.getpid() and holds(pid, pipe):
-                found.append(f"{pid} {command_line(pid)}")
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        return found
+            if session_of(pid) == self.process.pid:
+                send(pid, signal.SIGABRT)
+
+
+def end_all(cookie: str, grace: float) -> list[str]:
+    """End the processes that carry the cookie and have not ended by themselves in so many seconds; what they were."""
+    end = time.monotonic() + grace
+    left = carrying(cookie)
+    while left and time.monotonic() < end:
+        time.sleep(0.2)
+        left = carrying(cookie)
+    found = {pid: command_line(pid) for pid in left}
+    end = time.monotonic() + GRACE
+    while left and time.monotonic() < end:  # a parent that is ended may have begun another child
+        for pid in left:
+            found.setdefault(pid, command_line(pid))
+            send(pid, signal.SIGKILL)
+        time.sleep(0.05)
+        left = carrying(cookie)
+    return [f"{pid} {words}" for pid, words in found.items()]
+
+
+def carrying(cookie: str) -> list[int]:
+    """Processes with the cookie in their environment, but for those that are at their end."""
+    sign = f"{COOKIE}={cookie}".encode()
+    return [pid for pid in processes() if sign in content(pid, "environ").split(b"\0")]
+
+
+def send(pid: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)
 
 
 def processes() -> list[int]:
@@ -219,20 +233,16 @@ def session_of(pid: int) -> int:
         return -1
 
 
-def holds(pid: int, target: str) -> bool:
-    """Whether a process has ``target`` open."""
-    folder = Path("/proc", str(pid), "fd")
+def content(pid: int, name: str) -> bytes:
+    """A file of a process; empty where it has gone."""
     try:
-        return any(os.readlink(entry) == target for entry in folder.iterdir())
+        return Path("/proc", str(pid), name).read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 def command_line(pid: int) -> str:
-    try:
-        return Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return "(gone)"
+    return content(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
 
 
 class Pipeline:
@@ -246,6 +256,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._running: dict[int, subprocess.Popen[str]] = {}
         self._stopped = False
+        self._numbers = itertools.count(1)
 
     def environment(self) -> dict[str, str]:
         return os.environ | {
@@ -276,8 +287,9 @@ class Pipeline:
                 self.totals.append(f"UNSTABLE, passed only alone: {' '.join(unstable)}")
 
     def _once(self, stage: Stage) -> tuple[int, str]:
-        process = self._start(stage)
-        output, troubles = Output(process, stage.live).follow(self.end)
+        cookie = f"{os.getpid()}-{next(self._numbers)}"
+        process = self._start(stage, cookie)
+        output, troubles = Output(process, cookie, stage.live).follow(self.end)
         with self._lock:
             del self._running[process.pid]
             if self._stopped:
@@ -285,14 +297,14 @@ class Pipeline:
             self.totals += troubles
         return process.returncode, output
 
-    def _start(self, stage: Stage) -> subprocess.Popen[str]:
+    def _start(self, stage: Stage, cookie: str) -> subprocess.Popen[str]:
         with self._lock:
             if self._stopped:
                 raise Failed(stage.name)
             process = subprocess.Popen(
                 ("nice", "-n", "10", *stage.argv) if stage.behind else stage.argv,
                 cwd=self.collection if stage.in_collection else TOP,
-                env=self.environment(),
+                env=self.environment() | {COOKIE: cookie},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

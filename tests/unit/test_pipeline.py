@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -75,18 +76,20 @@ def test_a_second_run_decides_and_is_told(
 
 def follow(program: str, seconds: float = 60.0) -> tuple[str, list[str], int]:
     """Output, troubles and status of a small program that is followed for so long."""
+    cookie = f"test-{os.getpid()}-{time.monotonic_ns()}"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env=os.environ | {pipeline.COOKIE: cookie},
     )
-    output, troubles = pipeline.Output(process, live=False).follow(time.monotonic() + seconds)
+    output, troubles = pipeline.Output(process, cookie, live=False).follow(time.monotonic() + seconds)
     return output, troubles, process.returncode
 
 
-def test_who_outlives_a_stage_and_holds_its_output_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_outlives_a_stage_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "GRACE", 0.5)
     sleeper = "import subprocess; print(subprocess.Popen(['sleep', '999'], start_new_session=True).pid)"
     output, troubles, status = follow(sleeper)
