@@ -191,7 +191,7 @@ def options_of(request: Request) -> str:
     options += ["--forks", str(request.forks)] if request.forks else []
     options += ["-" + "v" * request.verbosity] if request.verbosity else []
     for path in request.variable_files:
-        options += ["-e", f"@{path.resolve()}"]
+        options += ["-e", f"@{Path(path).resolve()}"]
     return shlex.join(options)
 
 

@@ -25,7 +25,7 @@ from ..processes import NOBODY, end_all
 from ..run import Request
 from .documents import documents
 from .model import Job, Result
-from .workflows import Workflow, secrets_of
+from .workflows import Workflow, secrets_of, site_files
 
 #: Of the 3 seconds in which a cancelled job is over: for the processes to end by themselves, and until
 #: the process of the attempt must have seen to it.
@@ -142,7 +142,7 @@ class Process:
             pipe = child.stdin
             if pipe is not None:
                 with pipe:
-                    pipe.write(json.dumps(self._order) + "\n")
+                    pipe.write(json.dumps(self._order, default=str) + "\n")
             self._watch(child, renew, every)
         except BrokenPipeError:
             child.kill()  # it ended before it had its order
@@ -209,6 +209,7 @@ def request_of(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Re
         tags=tuple(job.tags),
         inventory=workflow.inventory,
         environment={JOB_VARIABLE: job.id},
+        variable_files=site_files(workflow.name),
         cookie=job.cookie,
         grace=GRACE,
         forks=workflow.forks,

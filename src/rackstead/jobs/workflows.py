@@ -24,6 +24,8 @@ from .documents import documents, faults
 
 #: Folders with playbooks of one's own, separated by colons.
 VARIABLE = "RACKSTEAD_WORKFLOWS"
+#: Folder with files of variables, NAME.yml for the workflow NAME: what is the same for all its jobs here.
+SITE = "RACKSTEAD_VARIABLES"
 COLLECTION = Path(deadline.__file__).resolve().parents[3]
 ROLES = ("viewer", "operator", "admin")
 LOWEST_PRIORITY = 9
@@ -211,6 +213,13 @@ class Catalog:
 
 def own_folders() -> list[Path]:
     return [Path(text).expanduser().absolute() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+
+
+def site_files(name: str) -> tuple[Path, ...]:
+    """The file with this machine's variables for a workflow, if there is one. What is ordered comes before them."""
+    folder = os.environ.get(SITE, "")
+    path = Path(folder).expanduser().absolute() / f"{name}.yml"
+    return (path,) if folder and path.is_file() else ()
 
 
 def _read(place: Path, path: Path) -> Workflow | None:

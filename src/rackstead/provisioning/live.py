@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far servers are, out of what a run tells: its events while it goes on, its tasks' results when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from rich.console import RenderableType
+
+from . import orders
+from .progress import (
+    DONE,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    STEPS,
+    TASK,
+    Server,
+    Step,
+    first_line,
+    without_secrets,
+)
+
+#: What an event of ansible-runner says of a step.
+STATES = {
+    "runner_on_start": RUNNING,
+    "runner_on_ok": DONE,
+    "runner_on_failed": FAILED,
+    "runner_on_unreachable": FAILED,
+    "runner_on_skipped": SKIPPED,
+}
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Returned(Protocol):
+    """What a task has returned on a host, as ``run.TaskResult`` has it."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def result(self) -> Mapping[str, Any]: ...
+
+
+def of_results(results: Iterable[Returned]) -> list[Server]:
+    """The servers of a run that is over, or of what there is of one, in the order in which they began."""
+    found: dict[str, Server] = {}
+    for one in results:
+        name = step_in(one.task)
+        if name:
+            before = found.get(one.host) or Server(one.host, order={})
+            found[one.host] = with_step(before, name, _states(one.status, one.result), one.result)
+    return [ended(one) for one in found.values()]
+
+
+def ended(server: Server) -> Server:
+    """A server of a run that is over: what was not come to stays pending."""
+    failed = any(one.state == FAILED for one in server.steps)
+    return replace(server, state="failed" if failed else "completed")
+
+
+def _states(status: str, result: Mapping[str, Any]) -> str:
+    if status != "ok":
+        return FAILED
+    return SKIPPED if result.get("skipped") else DONE
+
+
+def step_in(task: str) -> str:
+    """The step that a task of the playbook is, or nothing."""
+    match = TASK.search(task)
+    return match[2] if match and match[2] in STEPS else ""
+
+
+def with_step(server: Server, name: str, state: str, result: Mapping[str, Any]) -> Server:
+    outputs = result.get("outputs")
+    given = result.get("server")
+    who = {key: str(given.get(key) or "") for key in ("system_id", "hostname", "mac")} if _is(given) else {}
+    step = Step(
+        name,
+        state,
+        int(result.get("attempts") or 0),
+        seconds=float(result.get("seconds") or 0.0),
+        error=first_line(result.get("msg")) if state == FAILED else "",
+        outputs=without_secrets(outputs) if _is(outputs) else {},
+    )
+    steps = tuple(step if one.name == name else one for one in server.steps)
+    return replace(server, steps=steps, **{key: value for key, value in who.items() if value})
+
+
+def _is(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+@dataclass
+class Board:
+    """Follows a run by its events. ``servers`` are those that were ordered; ``tell`` is told each step as it changes."""
+
+    servers: list[str]
+    picture_of: Callable[[list[Server], float], list[RenderableType]]
+    tell: Tell = lambda _step: None
+    known: dict[str, Server] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.known = {name: Server(name) for name in self.servers}
+
+    def take(self, event: Mapping[str, Any]) -> list[str]:
+        """Learn from an event; returns a line for a step that is over."""
+        data = event.get("event_data") or {}
+        state = STATES.get(str(event["event"]))
+        name = step_in(str(data.get("task") or ""))
+        if event["event"] == "job_started":
+            self.__post_init__()  # another attempt
+        if not state or not name:
+            return []
+        result = data.get("res") or {}
+        if state == DONE and result.get("skipped"):
+            state = SKIPPED
+        host = str(data.get("host") or "")
+        server = with_step(self.known.get(host) or Server(host), name, state, result)
+        self.known = {**self.known, host: server}
+        step = next(one for one in server.steps if one.name == name)
+        self.tell(told(server, step))
+        return [] if state == RUNNING else [line_of(server, step)]
+
+    def picture(self, _width: int) -> list[RenderableType]:
+        return self.picture_of(list(self.known.values()), time.monotonic() - self.begun)
+
+
+def told(server: Server, step: Step) -> dict[str, Any]:
+    """A step for a progress callback. ``status`` is running, done, failed or skipped."""
+    place = {"server_id": server.id, "step": step.number, "total_steps": len(STEPS), "step_name": step.name}
+    rest = {"status": step.state, "seconds": step.seconds, "attempts": step.attempts, "error": step.error}
+    return {**place, "title": step.title, **rest, "outputs": dict(step.outputs)}
+
+
+def line_of(server: Server, step: Step) -> str:
+    """A step that is over, as a line of plain text."""
+    tries = f", {step.attempts} attempts" if step.attempts > 1 else ""
+    took = f" after {step.seconds:.1f} s" if step.seconds else ""
+    error = f": {step.error}" if step.error else ""
+    return f"{server.id}: step {step.number}/{len(STEPS)} {step.name} {step.state}{took}{tries}{error}"
+
+
+def names_of(servers: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [orders.name_of(one) for one in servers]
+
+
+def merged(ordered: Iterable[str], found: Iterable[Server]) -> list[Server]:
+    """The servers as they were ordered: those that no step has told of have not begun."""
+    known = list(found)
+    by_order = []
+    for name in ordered:
+        one = next((server for server in known if name.lower() in server.names), None)
+        by_order.append(replace(one, id=name) if one else Server(name, PENDING))
+    return by_order
