@@ -140,7 +140,9 @@ def steps_table(server: Server) -> RenderableType:
             "STEP": Text(f"{one.number}/{len(STEPS)}"),
             "": sign(one),
             "NAME": Text(one.name, style="bold"),
-            "STATE": Text(one.state, style="bold red" if one.state == FAILED else "dim" if one.state == PENDING else ""),
+            "STATE": Text(
+                one.state, style="bold red" if one.state == FAILED else "dim" if one.state == PENDING else ""
+            ),
             "TOOK": Text(span(one.seconds) if one.seconds else ""),
             "ATTEMPTS": Text(str(one.attempts) if one.attempts else ""),
             "RESULT": Text(one.error, style="red") if one.error else Text(found_out(one)),

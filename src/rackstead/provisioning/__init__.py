@@ -8,6 +8,15 @@ The work itself is the collection's (``plugins/module_utils/baremetal/provision`
 
 from __future__ import annotations
 
-from .call import provision_server
+from typing import Any
 
 __all__ = ["provision_server"]
+
+
+def __getattr__(name: str) -> Any:
+    """``provision_server`` is loaded when it is asked for: the pages and commands do without it."""
+    if name in __all__:
+        from . import call
+
+        return getattr(call, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

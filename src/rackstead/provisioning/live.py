@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from .progress import (
     Server,
     Step,
     first_line,
+    mapping,
     without_secrets,
 )
 
@@ -55,17 +56,36 @@ def of_results(results: Iterable[Returned]) -> list[Server]:
     """The servers of a run that is over, or of what there is of one, in the order in which they began."""
     found: dict[str, Server] = {}
     for one in results:
+        found |= {host: server for host, server in ordered(one.result).items() if host not in found}
         name = step_in(one.task)
         if name:
-            before = found.get(one.host) or Server(one.host, order={})
+            before = found.get(one.host) or Server(one.host)
             found[one.host] = with_step(before, name, _states(one.status, one.result), one.result)
     return [ended(one) for one in found.values()]
 
 
+def ordered(result: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Server]:
+    """The servers that the task which checks an order has returned, by their hosts' names; ``names`` as ordered."""
+    servers = result.get("servers")
+    given = [mapping(one) for one in servers] if isinstance(servers, list) else []
+    if not all(mapping(one.get("server")).get("system_id") for one in given):
+        return {}
+    called = names if len(names) == len(given) else [""] * len(given)
+    found = {}
+    for name, one in zip(called, given, strict=True):
+        who = {key: str(one["server"].get(key) or "") for key in ("system_id", "hostname", "mac")}
+        order = {key: value for key, value in mapping(one.get("order")).items() if value not in (None, "", [])}
+        steps = tuple(Step(step, PENDING if step in one.get("steps", STEPS) else SKIPPED) for step in STEPS)
+        found[who["system_id"]] = Server(name or who["hostname"] or who["system_id"], order=order, steps=steps, **who)
+    return found
+
+
 def ended(server: Server) -> Server:
     """A server of a run that is over: what was not come to stays pending."""
-    failed = any(one.state == FAILED for one in server.steps)
-    return replace(server, state="failed" if failed else "completed")
+    states = {one.state for one in server.steps}
+    if states <= {PENDING, SKIPPED}:
+        return server
+    return replace(server, state="failed" if FAILED in states else "completed")
 
 
 def _states(status: str, result: Mapping[str, Any]) -> str:
@@ -81,23 +101,23 @@ def step_in(task: str) -> str:
 
 
 def with_step(server: Server, name: str, state: str, result: Mapping[str, Any]) -> Server:
-    outputs = result.get("outputs")
-    given = result.get("server")
-    who = {key: str(given.get(key) or "") for key in ("system_id", "hostname", "mac")} if _is(given) else {}
+    """The server after a step has come to this state; ``result`` is what its task has returned."""
+    who = mapping(result.get("server"))
     step = Step(
         name,
         state,
         int(result.get("attempts") or 0),
         seconds=float(result.get("seconds") or 0.0),
         error=first_line(result.get("msg")) if state == FAILED else "",
-        outputs=without_secrets(outputs) if _is(outputs) else {},
+        outputs=without_secrets(mapping(result.get("outputs"))),
     )
-    steps = tuple(step if one.name == name else one for one in server.steps)
-    return replace(server, steps=steps, **{key: value for key, value in who.items() if value})
-
-
-def _is(value: Any) -> bool:
-    return isinstance(value, Mapping)
+    return replace(
+        server,
+        system_id=str(who.get("system_id") or server.system_id),
+        hostname=str(who.get("hostname") or server.hostname),
+        mac=str(who.get("mac") or server.mac),
+        steps=tuple(step if one.name == name else one for one in server.steps),
+    )
 
 
 @dataclass
@@ -108,15 +128,25 @@ class Board:
     picture_of: Callable[[list[Server], float], list[RenderableType]]
     tell: Tell = lambda _step: None
     known: dict[str, Server] = field(default_factory=dict)
+    #: what the playbook's hosts were ordered as
+    hosts: dict[str, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.known = {name: Server(name) for name in self.servers}
 
+    def _meet(self, result: Mapping[str, Any]) -> None:
+        """Learn which hosts of the playbook are which servers."""
+        found = ordered(result, self.servers)
+        self.hosts = {host: server.id for host, server in found.items()}
+        self.known = {**self.known, **{server.id: server for server in found.values()}}
+
     def take(self, event: Mapping[str, Any]) -> list[str]:
         """Learn from an event; returns a line for a step that is over."""
         data = event.get("event_data") or {}
         state = STATES.get(str(event["event"]))
+        if event["event"] == "runner_on_ok" and not self.hosts:
+            self._meet(data.get("res") or {})
         name = step_in(str(data.get("task") or ""))
         if event["event"] == "job_started":
             self.__post_init__()  # another attempt
@@ -125,9 +155,9 @@ class Board:
         result = data.get("res") or {}
         if state == DONE and result.get("skipped"):
             state = SKIPPED
-        host = str(data.get("host") or "")
-        server = with_step(self.known.get(host) or Server(host), name, state, result)
-        self.known = {**self.known, host: server}
+        called = self.hosts.get(str(data.get("host") or ""), str(data.get("host") or ""))
+        server = with_step(self.known.get(called) or Server(called), name, state, result)
+        self.known = {**self.known, called: server}
         step = next(one for one in server.steps if one.name == name)
         self.tell(told(server, step))
         return [] if state == RUNNING else [line_of(server, step)]

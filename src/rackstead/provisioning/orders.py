@@ -24,7 +24,7 @@ WORKFLOW, SERVERS = "provision", "provision_servers"
 #: By one of these a server is named.
 NAMES = ("server_id", "hostname", "mac")
 COLUMNS = (*NAMES, "device_type", "target_ipmi_ip", "rack_location", "gateway", "netmask", "tags")
-NEEDED = ("device_type", "target_ipmi_ip")
+NEEDED = ("device_type",)
 POOL = "pool:"
 #: What separates tags in a cell.
 SEPARATORS = " ,;"

@@ -24,6 +24,8 @@ STEPS = {
 }
 #: What the playbook's tasks are called, from which a run's progress is read.
 TASK = re.compile(r"Step (\d)/7: (\w+)")
+#: What a server may be.
+SERVER_STATES = ("pending", "running", "completed", "failed", "cancelled", "interrupted")
 PENDING, RUNNING, DONE, FAILED, SKIPPED = "pending", "running", "done", "failed", "skipped"
 
 
@@ -124,17 +126,17 @@ class Server:
 
 def of_record(key: str, body: Mapping[str, Any]) -> Server:
     """A server out of its checkpoint record. Whatever is not in it counts as not known."""
-    who, order = _mapping(body.get("server")), _mapping(body.get("order"))
+    who, order = mapping(body.get("server")), mapping(body.get("order"))
     names = {name: str(who.get(name) or "") for name in ("hostname", "mac")}
     shown = hide_secrets({name: value for name, value in order.items() if value not in (None, "", [])})
-    known = _mapping(body.get("steps"))
+    known = mapping(body.get("steps"))
     return Server(
         names["hostname"] or key,
         str(body.get("state") or "pending"),
         str(who.get("system_id") or key),
         job=str(body.get("job") or ""),
         order=shown,
-        steps=tuple(step_of(name, _mapping(known.get(name))) for name in STEPS),
+        steps=tuple(step_of(name, mapping(known.get(name))) for name in STEPS),
         started=str(body.get("started") or ""),
         updated=str(body.get("updated") or ""),
         **names,
@@ -150,7 +152,7 @@ def step_of(name: str, body: Mapping[str, Any]) -> Step:
         str(body.get("ended") or ""),
         float(body.get("seconds") or 0.0),
         first_line(body.get("error")),
-        without_secrets(_mapping(body.get("outputs"))),
+        without_secrets(mapping(body.get("outputs"))),
     )
 
 
@@ -179,7 +181,8 @@ def first_line(text: Any) -> str:
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

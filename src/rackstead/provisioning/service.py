@@ -8,26 +8,29 @@ A server's checkpoint record says how far it is, and the job that works on it wh
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.journal import is_held
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.model import RECORD
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, NotFound
 from ansible_collections.rackstead.infra.plugins.module_utils.common.problems import nearest
-from ansible_collections.rackstead.infra.plugins.module_utils.state.model import LEASE, Query
+from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
+from ..jobs.execution import answer_file
 from ..jobs.model import JOB, OPEN, Job, JobState
 from ..jobs.service import Order, Service
+from ..run import TaskResult
 from . import orders
+from .live import merged, of_results
 from .orders import SERVERS, WORKFLOW, Entry, name_of
 from .progress import Server, of_record, stopped, whole_state
 
-#: The kind of the checkpoint records, and the name of the lease under which a record is written.
-KIND = "provision"
-LEASE_NAME = "provision:{}"
 #: Records that are looked at, and targets of jobs that name a server.
 MOST = 2000
 TARGET = "server:"
@@ -47,19 +50,19 @@ class How:
 
 @dataclass(frozen=True)
 class Status:
-    """A job and the servers that it is for; or, where it was done without one, a server. Times are ISO 8601."""
+    """A job and the servers that it is for; or, where it was done without one, a server."""
 
     id: str
     state: str
     servers: list[Server]
-    job: Job | None = None
+    #: id of the job
+    job: str = ""
+    dry_run: bool = False
+    error: str = ""
 
     def document(self) -> dict[str, Any]:
-        job = self.job
-        error = job.error if job else next((one.reason for one in self.servers if one.reason), "")
-        head = {"id": self.id, "workflow": WORKFLOW, "state": self.state, "job": job.id if job else ""}
-        whole = {**head, "dry_run": bool(job and job.check), "error": error}
-        return {**whole, "servers": [one.document() for one in self.servers]}
+        head = {"id": self.id, "workflow": WORKFLOW, "state": self.state, "job": self.job, "dry_run": self.dry_run}
+        return {**head, "error": self.error, "servers": [one.document() for one in self.servers]}
 
 
 def variables_of(servers: Sequence[Entry], how: How) -> dict[str, Any]:
@@ -85,28 +88,46 @@ class Provisioning:
         self.jobs = jobs
 
     # -- looking -----------------------------------------------------------------------------------
-    def every(self, states: Sequence[str] = (), limit: int = 50) -> list[Server]:
+    def every(self, limit: int, wanted: Callable[[Server], bool] = lambda _one: True) -> list[Server]:
         """Servers, those that something happens to first, then those that were touched last."""
-        found = self.jobs.store.read(_look)
-        kept = [one for one in found if not states or one.state in states]
-        return kept[:limit]
+        return [one for one in self.jobs.store.read(_look) if wanted(one)][:limit]
 
     def status(self, name: str) -> Status:
         """Of a job by its id, or of a server by any of its names. Raises NotFound."""
         job = self._job(name)
         if job is not None:
-            return self.jobs.store.read(lambda change: status_of(change, job))
+            return self._of_job(job)
         found = self.jobs.store.read(_look)
         one = next((one for one in found if name.lower() in one.names), None)
         if one is None:
             known = sorted({word for one in found for word in one.names})
             raise NotFound(f'nothing is known of provisioning a server or job "{name}"{nearest(name, known)}')
-        return Status(name, one.state, [one], self._job(one.job) if one.job else None)
+        return Status(name, one.state, [one], one.job, error=one.reason)
 
     def _job(self, name: str) -> Job | None:
         record = self.jobs.store.find(JOB, name) if JOB_ID.fullmatch(name) else None
         job = Job.of(record) if record else None
         return job if job and job.workflow == WORKFLOW else None
+
+    def _of_job(self, job: Job) -> Status:
+        """A dry run leaves no records, and a server's record may be a later job's: then the job's results tell."""
+        servers = self.jobs.store.read(lambda change: _of_entries(change, job, _records(change)))
+        if job.state.final and not all(one.system_id for one in servers):
+            told = self._told(job)
+            servers = [one if one.system_id else told.get(one.id, one) for one in servers]
+        state = job.state.value if job.state is not JobState.COMPLETED else whole_state(one.state for one in servers)
+        error = job.error or next((one.reason for one in servers if one.reason), "")
+        return Status(job.id, state, servers, job.id, job.check, error)
+
+    def _told(self, job: Job) -> dict[str, Server]:
+        """What the tasks of a job's last run have returned of servers, by the names that were ordered."""
+        try:
+            found = json.loads(answer_file(self.jobs.place(job.id), job.execution).read_text())
+        except FileNotFoundError:
+            return {}  # it ran elsewhere, or was ended early
+        results = of_results(TaskResult(**one) for one in found["results"])
+        known = merged([name_of(one) for one in entries(job)], results)
+        return {one.id: replace(one, job=job.id) for one in known if one.system_id}
 
     # -- changing ----------------------------------------------------------------------------------
     def start(self, servers: Sequence[Entry], how: How, who: str, origin: str = "") -> Job:
@@ -115,26 +136,18 @@ class Provisioning:
 
     def cancel(self, name: str, who: str, origin: str = "") -> Job:
         """End the job of this id, or the one that a server waits for. Raises NotFound, and Conflict if it is over."""
-        return self.jobs.cancel(self.job_of(name).id, who, origin)
+        return self.jobs.cancel(self.job_of(name), who, origin)
 
-    def job_of(self, name: str) -> Job:
-        """The job that is meant. Raises NotFound, or Conflict where a server is provisioned without one."""
+    def job_of(self, name: str) -> str:
+        """The id of the job that is meant. Raises NotFound, or Conflict where a server is provisioned without one."""
         found = self.status(name)
-        if found.job is not None:
+        if found.job:
             return found.job
         how = "end the command that does it" if found.state == "running" else "there is nothing to cancel"
         raise Conflict(f"it is {found.state}, and no job's; {how}", where=f"server {name}")
 
 
 # -- jobs and records together ---------------------------------------------------------------------
-def status_of(change: Change, job: Job) -> Status:
-    """A job's servers: what their records say if they are of this job, else what is known of the job."""
-    records = _records(change)
-    servers = [_of_entry(one, job, records, change) for one in entries(job)]
-    state = job.state.value if job.state is not JobState.COMPLETED else whole_state(one.state for one in servers)
-    return Status(job.id, state, servers, job)
-
-
 def entries(job: Job) -> list[Entry]:
     given = job.variables.get(SERVERS)
     return [dict(one) for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
@@ -160,22 +173,17 @@ def judged(server: Server, job: Job | None, change: Change) -> Server:
     if server.state != "running":
         return server
     if job is None:
-        return server if _held(change, server) else stopped(server, "interrupted")
+        return server if is_held(change, server.system_id) else stopped(server, "interrupted")
     if not job.state.final:
         return server
     return stopped(server, "cancelled" if job.state is JobState.CANCELLED else "interrupted")
-
-
-def _held(change: Change, server: Server) -> bool:
-    lease = change.find(LEASE, LEASE_NAME.format(server.system_id))
-    return bool(lease and lease.body["holder"] and lease.body["expires"] > change.now())
 
 
 def _look(change: Change) -> list[Server]:
     """All servers of which something is known: those of jobs that are not over, and those that have records."""
     records = _records(change)
     waiting = [Job.of(change.get(JOB, one.key)) for one in _open(change)]
-    found = [server for job in waiting for server in status_of_entries(change, job, records)]
+    found = [server for job in waiting for server in _of_entries(change, job, records)]
     shown = {name for server in found for name in server.names}
     for one in records:
         if not one.names & shown:
@@ -183,7 +191,7 @@ def _look(change: Change) -> list[Server]:
     return _ordered(found)
 
 
-def status_of_entries(change: Change, job: Job, records: list[Server]) -> list[Server]:
+def _of_entries(change: Change, job: Job, records: Sequence[Server]) -> list[Server]:
     return [_of_entry(one, job, records, change) for one in entries(job)]
 
 
@@ -193,7 +201,7 @@ def _ordered(found: list[Server]) -> list[Server]:
 
 
 def _records(change: Change) -> list[Server]:
-    return [of_record(one.key, one.body) for one in change.list(KIND, Query(limit=MOST))]
+    return [of_record(one.key, one.body) for one in change.list(RECORD, Query(limit=MOST))]
 
 
 def _open(change: Change) -> list[Any]:
