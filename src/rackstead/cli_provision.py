@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,10 +126,32 @@ def run(
     """Provision a server, or several. Run again, it goes on where it stopped."""
     from .provisioning.call import carried_out
 
-    servers = chosen(one, machine, device_type, address, batch)
     told = command_of(told, steps, place)
-    done = carried_out(told, servers, steps.how(here=told.choice is None))
+    how = steps.how(here=told.choice is None)
+    servers = with_steps_checked(how, lambda: chosen(one, machine, device_type, address, batch))
+    done = carried_out(told, servers, how)
     return show(told, done.outcome, done.servers, dry_run=steps.dry_run)
+
+
+def with_steps_checked(how: How, read: Callable[[], list[Entry]]) -> list[Entry]:
+    """What ``read`` gives, if the steps are good too. Raises InvalidInput with the faults of both."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
+
+    from .provisioning.service import variables_of
+
+    faults: list[str] = []
+    servers: list[Entry] = []
+    try:
+        servers = read()
+    except InvalidInput as error:
+        faults += error.problems
+    try:
+        variables_of(servers, how)
+    except InvalidInput as error:
+        faults += error.problems
+    if faults:
+        raise InvalidInput(faults)
+    return servers
 
 
 def chosen(one: One, server: str, device_type: str, address: str, batch: str) -> list[Entry]:
@@ -169,7 +191,7 @@ def show(told: Command, outcome: Outcome, servers: Sequence[Server], *, dry_run:
 
     if answers.exit_code(outcome) != Exit.USAGE:
         told.terminal.show(*view.changes_of(servers, several=len(servers) > 1) if dry_run else ())
-        told.terminal.show("", view.servers_table(servers), view.summary(servers, check=dry_run))
+        told.terminal.show("", view.servers_table(servers, short=True), view.summary(servers, check=dry_run))
     content = {"changed": answers.changed(outcome), "servers": [one.document() for one in servers]}
     return told.finish(outcome, content)
 

@@ -47,6 +47,9 @@ class Rows(Protocol):
 
     def picture(self, width: int) -> list[RenderableType]: ...
 
+    def line(self) -> str:
+        """How far all of it is, in a few words."""
+
 
 class Terminal:
     """Both streams, and how a command speaks on them."""
@@ -226,9 +229,10 @@ class Spectator:
             if self._board.failed:
                 cells.append(Text(f"{self._board.failed} failed", style="bold red"))
         elif self._narrate or self._tally.total:
-            done, total = self._tally.done, self._tally.total
+            done, total = (0, 0) if self._rows else (self._tally.done, self._tally.total)
             cells += [bar_of(done, total), Text(f"{done}/{total} tasks")] if total else []
-            cells.append(Text(self._tally.task, style="dim", no_wrap=True, overflow="ellipsis"))
+            doing = self._rows.line() if self._rows else self._tally.task
+            cells.append(Text(doing, style="dim", no_wrap=True, overflow="ellipsis"))
         line = Table.grid(padding=(0, 1))
         line.add_row(*cells, Text(f"{minutes}:{seconds:02d}", style="dim"))
         return line

@@ -63,7 +63,9 @@ def picture(servers: Sequence[Server], _seconds: float) -> list[RenderableType]:
 def _line(server: Server, width: int) -> Text:
     at = server.at
     what = Text("waits", style="dim")
-    if at is not None:
+    if server.done == len(STEPS):
+        what = Text("done", style="green")
+    elif at is not None:
         what = Text(f"{at.number}/{len(STEPS)} {at.title}", style="red" if at.state == FAILED else "")
         if at.error:
             what.append(f": {at.error}", style="red")
@@ -73,7 +75,8 @@ def _line(server: Server, width: int) -> Text:
 
 
 # -- when it is over --------------------------------------------------------------------------------
-def servers_table(servers: Sequence[Server]) -> RenderableType:
+def servers_table(servers: Sequence[Server], *, short: bool = False) -> RenderableType:
+    """``short``: without what was ordered."""
     if not servers:
         return Text("no servers", style="dim")
     rows = [
@@ -86,12 +89,13 @@ def servers_table(servers: Sequence[Server]) -> RenderableType:
             "BMC": Text(bmc_address(one)),
             "RACK": Text(str(one.order.get("rack_location") or "")),
             "TOOK": Text(span(one.seconds) if one.seconds else ""),
-            "JOB": Text(one.job),
             "ERROR": Text(one.reason),
         }
         for one in servers
     ]
-    return filled(rows, ("SERVER", "STATE", "STEPS"))
+    left_out = ("DEVICE TYPE", "BMC", "RACK") if short else ()
+    kept = [{name: cell for name, cell in row.items() if name not in left_out} for row in rows]
+    return filled(kept, ("SERVER", "STATE", "STEPS"))
 
 
 def bmc_address(server: Server) -> str:

@@ -165,6 +165,13 @@ class Board:
     def picture(self, _width: int) -> list[RenderableType]:
         return self.picture_of(list(self.known.values()), time.monotonic() - self.begun)
 
+    def line(self) -> str:
+        """How many servers are through, or have failed."""
+        known = list(self.known.values())
+        failed = sum(any(step.state == FAILED for step in one.steps) for one in known)
+        done = sum(one.done == len(STEPS) for one in known)
+        return f"{done} of {len(known)} done" + (f", {failed} failed" if failed else "")
+
 
 def told(server: Server, step: Step) -> dict[str, Any]:
     """A step for a progress callback. ``status`` is running, done, failed or skipped."""
