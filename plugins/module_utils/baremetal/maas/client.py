@@ -47,6 +47,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+class Busy(OperationFailed):
+    """MAAS is there and cannot do it now (503), for want of an address for example. Nothing was done."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where MAAS is and who asks. ``timeout`` is in seconds, for each answer."""
@@ -168,7 +172,7 @@ class Maas:
             return Unreachable(f"is not ready ({code}): {text}", where=self.where)
         if 300 <= code < 400:
             return Unsupported(f"sends {path} elsewhere ({code}); is the URL right?", where=self.where)
-        kinds = {403: Denied, 404: NotFound, 409: Conflict}
+        kinds = {403: Denied, 404: NotFound, 409: Conflict, 503: Busy}
         return kinds.get(code, OperationFailed)(f"{method} {path}: {code}: {text}", where=self.where)
 
     # -- machines ---------------------------------------------------------------------------------
