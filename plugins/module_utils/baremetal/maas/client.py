@@ -217,6 +217,19 @@ class Maas:
                     failed.append((str(result.get("name")), str(result.get("exit_status", "")), said))
         return failed
 
+    def power_parameters(self, system_id: str) -> Mapping[str, Any]:
+        """How MAAS reaches the machine's BMC: power_address, power_user, power_pass and more, by the kind of BMC."""
+        found = self.get(f"machines/{system_id}/", op="power_parameters")
+        return found if isinstance(found, Mapping) else {}
+
+    def set_power_address(self, system_id: str, address: str) -> None:
+        """Tell MAAS where the machine's BMC is. What else it knows of the BMC stays."""
+        self.put(f"machines/{system_id}/", power_parameters_power_address=address)
+
+    def power_state(self, system_id: str) -> str:
+        """The power as the BMC shows it to MAAS now: on, off, unknown, or error where MAAS cannot ask it."""
+        return str(self.get(f"machines/{system_id}/", op="query_power_state")["state"])
+
     # -- tags -------------------------------------------------------------------------------------
     def tag(self, name: str) -> Mapping[str, Any] | None:
         """The tag's document, or None."""
