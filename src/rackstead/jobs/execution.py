@@ -33,6 +33,8 @@ GRACE = 1.0
 PATIENCE = 2.0
 
 
+#: Tells a playbook's tasks which job they belong to.
+JOB_VARIABLE = "RACKSTEAD_JOB"
 #: Exit codes of a process that was told to end: with its engine, say, or as a service manager stops a worker.
 TOLD_TO_END = (Exit.INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
@@ -206,8 +208,10 @@ def request_of(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Re
         limit=job.limit,
         tags=tuple(job.tags),
         inventory=workflow.inventory,
+        environment={JOB_VARIABLE: job.id},
         cookie=job.cookie,
         grace=GRACE,
+        forks=workflow.forks,
     )
 
 
