@@ -72,10 +72,13 @@ def test_a_server_is_commissioned_and_rescued(rack: racks.Rack, maas: Maas) -> N
     assert server.bmc.chassis()["power"] == "1" and server.host.boots == 1 and not other.host.up
     (server.host.folder / "own").write_text("of the first")
     assert ssh(rack, server, f"cat {rack.seen_at}/own") == "of the first"
+    before = ssh(rack, server, 'touch "$TMPDIR/left"; cat /proc/sys/kernel/random/boot_id')
     maas.order(server.system_id, "rescue_mode")
     status(maas, server, 16)
     assert server.host.boots == 2 and server.bmc.commands() == ["power 1", "power 0", "power 1"]
     until("sshd", server.host.answers)
+    assert ssh(rack, server, 'ls "$TMPDIR"; cat /proc/sys/kernel/random/boot_id') not in ("", before)
+    assert not list((server.host.folder / "tmp").iterdir())
     maas.order(server.system_id, "exit_rescue_mode")
     status(maas, server, 4)
     until("the system to end", lambda: not server.host.up)

@@ -26,6 +26,7 @@ from typing import Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from standins import maas as standin
 from testbed import bmc as testbed
+from testbed import rackbios
 from testbed.daemon import free_port
 from testbed.rackhost import Host, make_key
 
@@ -269,6 +270,34 @@ class Rack:
     def pool(self) -> dict[str, str]:
         """The free addresses as a pool of ``provision_pools``."""
         return {"addresses": f"{self.new(1)}-{self.new(100)}", "netmask": NETMASK, "gateway": self.gateway}
+
+    # -- orders -----------------------------------------------------------------------------------
+    def order(self, number: int, target: str = "", **more: Any) -> dict[str, Any]:
+        """An entry of ``provision_servers`` for a server, from 1."""
+        where = {"target_ipmi_ip": target or self.new(number), "rack_location": f"Rack-A-U{number}"}
+        lan = {} if target.startswith("pool:") else {"gateway": self.gateway, "netmask": NETMASK}
+        named = {"server_id": self.servers[number - 1].system_id, "device_type": rackbios.DEVICE_TYPE}
+        return {**named, **where, **lan, "tags": ["rack-a", f"unit-{number}"], **more}
+
+    def variables(self, *orders: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """Variables of the playbook ``provision_server`` for these orders; for all servers without any."""
+        servers = list(orders) or [self.order(number) for number in range(1, self.size + 1)]
+        return {
+            "provision_servers": servers,
+            "provision_device_types": str(rackbios.device_types(self.folder)),
+            "provision_pools": {"rack": self.pool},
+            "provision_maas_url": self.maas.url,
+            "provision_maas_api_key": standin.KEY,
+            "provision_ssh_user": "root",
+            "provision_ssh_key_file": str(self.key),
+            "provision_ssh_port": self.ssh_port,
+            "provision_sum": str(self.seen_at / "sum"),
+            "provision_bmc_username": testbed.USER,
+            "provision_bmc_password": testbed.PASSWORD,
+            "provision_bmc_port": self.bmc_port,
+            "provision_state_url": f"file:{self.folder}/state",
+            **more,
+        }
 
     # -- what happens by itself -------------------------------------------------------------------
     def _watch(self) -> None:

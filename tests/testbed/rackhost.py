@@ -3,15 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The system of a server in a rack: what boots when its power goes on. A real sshd, in namespaces of its own.
 
-All systems have the same path for what is theirs alone: it leads each to a folder of its own.
+All systems have the same path for what is theirs alone: it leads each to a folder of its own. As a system that came
+from the network does, each has a new host key, a new boot ID and no temporary files at every boot.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +33,10 @@ UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
 MaxStartups 100
+SetEnv TMPDIR={tmp}
 Subsystem sftp internal-sftp
 """
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -71,17 +76,21 @@ class Host:
         self.address, self.port = address, port
         self.boots = 0
         self._process: subprocess.Popen[bytes] | None = None
-        words = {"port": port, "address": address, "folder": folder, "key": key}
+        words = {"port": port, "address": address, "folder": folder, "key": key, "tmp": seen_at / "tmp"}
         (folder / "sshd_config").write_text(CONFIG.format(**words))
 
     def start(self) -> None:
-        """Boot, with a new host key as systems from the network have. Who calls must live as long as it is to."""
+        """Boot. Whoever calls must live as long as the system is to."""
         self.stop()
-        (self.folder / "host_key").unlink(missing_ok=True)
-        (self.folder / "host_key.pub").unlink(missing_ok=True)
-        make_key(self.folder / "host_key")
         self.boots += 1
-        mount = f'mount --bind "{self.folder}" "{self.seen_at}" && exec {sshd()} -D -e -f "{self.folder}/sshd_config"'
+        for name in ("host_key", "host_key.pub"):
+            (self.folder / name).unlink(missing_ok=True)
+        make_key(self.folder / "host_key")
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+        (self.folder / "tmp").mkdir()
+        (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
+        mounts = f'mount --bind "{self.folder}/boot_id" {BOOT_ID} && mount --bind "{self.folder}" "{self.seen_at}"'
+        mount = f'{mounts} && exec {sshd()} -D -e -f "{self.folder}/sshd_config"'
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._process = spawn([*namespaces, "sh", "-c", mount], self.folder)
 
