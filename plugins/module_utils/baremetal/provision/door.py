@@ -196,5 +196,5 @@ def _is(machine: Machine, name: str) -> bool:
 def with_pool_settings(order: Order, given_pools: Mapping[str, Any]) -> Order:
     """An order that takes from its pool what it does not say itself."""
     source = given_pools.get(order.pool, {}) if order.pool else {}
-    fill = {name: str(source[name]) for name in ("netmask", "gateway") if source.get(name) and not getattr(order, name)}
-    return replace(order, **fill)
+    netmask, gateway = (str(source.get(name) or "") for name in ("netmask", "gateway"))
+    return replace(order, netmask=order.netmask or netmask, gateway=order.gateway or gateway)

@@ -31,11 +31,16 @@ from ..bios.decide import decide
 from ..bios.device_types import load
 from ..bios.model import PASSWORD, BiosDocument, Pushed, Rejected, SettingChange
 from ..bios.parsing import parse
+from ..bios.redfish import RedfishBios
+from ..bios.sum import Login, Sum
 from ..bios.transport import Transport
 from ..bios.verify import verify
+from ..bmc.model import Endpoint
+from ..ssh import Local, Ssh
 from .bmcmove import endpoint_of
-from .machine import boot, up
+from .machine import answering, boot, up
 from .model import BIOS_RECORD, Done
+from .settings import Settings
 from .task import Task
 
 PUSH = "bios_push"
@@ -43,24 +48,22 @@ PUSH = "bios_push"
 
 @contextmanager
 def opened(task: Task) -> Iterator[Transport]:
-    """The way to the machine's BIOS that the settings name."""
-    from ..bios.open import transport_of
-
+    """The way to the machine's BIOS that the settings name. In-band, the machine is up then."""
     settings = task.settings
     if settings.bios_transport == "sum":
-        address = up(task)
-        with (
-            task.speaking_to_host(address),
-            transport_of("sum", host=settings.host(address), sum_path=settings.sum) as it,
-        ):
-            yield it
+        host = settings.host(up(task))
+        with task.speaking_to_host(host.address), Sum(Ssh(host), settings.sum, sudo=settings.sudo) as transport:
+            yield transport
         return
     endpoint = endpoint_of(task)
-    with (
-        task.speaking_to_bmc(endpoint),
-        transport_of(settings.bios_transport, endpoint=endpoint, sum_path=settings.sum) as it,
-    ):
-        yield it
+    with task.speaking_to_bmc(endpoint), _by_bmc(settings, endpoint) as transport:
+        yield transport
+
+
+def _by_bmc(settings: Settings, endpoint: Endpoint) -> Transport:
+    if settings.bios_transport == "redfish":
+        return RedfishBios(endpoint)
+    return Sum(Local(), settings.sum, bmc=Login(endpoint.host, endpoint.username, endpoint.password))
 
 
 # -- the document that was read first ---------------------------------------------------------------
@@ -124,9 +127,7 @@ def _diff(task: Task, changes: Sequence[SettingChange]) -> dict[str, str]:
 
 def _there(task: Task) -> BiosDocument | None:
     """For a rehearsal: the document as it can be had without touching anything, or None."""
-    from .machine import _answering
-
-    if task.settings.bios_transport != "sum" or _answering(task, task.machine()):
+    if task.settings.bios_transport != "sum" or answering(task, task.machine()):
         with opened(task) as transport:
             return transport.fetch(task.deadline)
     try:
@@ -163,9 +164,7 @@ def is_pushed(task: Task) -> bool:
 
 
 def _now_if_up(task: Task) -> BiosDocument | None:
-    from .machine import _answering
-
-    if task.settings.bios_transport == "sum" and not _answering(task, task.machine()):
+    if task.settings.bios_transport == "sum" and not answering(task, task.machine()):
         return None
     with opened(task) as transport:
         return transport.fetch(task.deadline)
@@ -190,7 +189,7 @@ def push(task: Task) -> Done:
     applied, rejected, rebooted = _carried_out(task, changes)
     outputs = {"applied": len(applied), "rejected": [one.shown() for one in rejected], "rebooted": rebooted}
     if rejected:
-        task.journal.note(PUSH, **outputs)
+        task.journal.note(PUSH, **outputs, stage="", boot="")  # what is run again sends them again
         raise _refused(task, applied, rejected)
     return Done(rebooted, {**outputs, "digest": said["digest"]}, diff)
 

@@ -100,7 +100,7 @@ def _shown(machine: Machine) -> dict[str, Any]:
 # -- address ----------------------------------------------------------------------------------------
 def address(task: Task) -> Done:
     if task.check:
-        found = _answering(task, task.machine())
+        found = answering(task, task.machine())
         return Done(False, {"address": found} if found else {})
     return Done(False, {"address": up(task)})
 
@@ -113,7 +113,7 @@ def is_at_address(task: Task) -> bool:
     return bool(known) and known in task.machine().addresses and speaks_ssh(known, task.settings.ssh_port)
 
 
-def _answering(task: Task, machine: Machine) -> str:
+def answering(task: Task, machine: Machine) -> str:
     """The first of the machine's addresses that speaks SSH, or nothing."""
     return next((one for one in machine.addresses if speaks_ssh(one, task.settings.ssh_port)), "")
 
@@ -126,9 +126,11 @@ def up(task: Task) -> str:
         raise Settled(
             f"is {machine.status_name}, not commissioned", where=task.where, hint="begin with the step commission"
         )
-    if machine.status in (READY, RESCUE) and (found := _answering(task, machine)):
+    if machine.status in (READY, RESCUE) and (found := answering(task, machine)):
         return found
-    if machine.status != RESCUE and (machine.status != READY or task.attempt > 1 or _is_off(task)):
+    if machine.status not in (READY, RESCUE) or task.attempt > 1 or _is_off(task):
+        if machine.status == RESCUE:  # it has lost its power there, or hangs
+            leave_rescue(task)
         rescue(task)
     return _await_ssh(task)
 
@@ -144,15 +146,15 @@ def _is_off(task: Task) -> bool:
 def _await_ssh(task: Task) -> str:
     seen = ""
 
-    def answering() -> str | None:
+    def reached() -> str | None:
         nonlocal seen
         machine = task.machine()
         seen = f"{machine.status_name}, addresses {', '.join(machine.addresses) or 'none'}, power {machine.power}"
-        return _answering(task, machine) or None
+        return answering(task, machine) or None
 
     what = f"{task.where} to answer SSH"
     try:
-        return wait_until(answering, task.deadline, what=what, first=0.2, most=5.0, last_seen=lambda: seen)
+        return wait_until(reached, task.deadline, what=what, first=0.2, most=5.0, last_seen=lambda: seen)
     except DeadlineExceeded as exc:
         exc.hint = "look at its console, its cable, and MAAS's DHCP"
         raise

@@ -16,7 +16,7 @@ from .door import Wanted, check_pool_networks, find_machines, read_servers, with
 from .journal import state_of
 from .model import RECORD, Order, Server
 from .pool import Pool, check_free, check_pools
-from .settings import OPTIONS, Settings, settings_of
+from .settings import OPTIONS, Settings, needs_device_types, selection, settings_of
 from .steptask import opener_of
 
 ORDER_OPTIONS: dict[str, Any] = {**OPTIONS, "servers": {"type": "list", "elements": "dict", "required": True}}
@@ -54,7 +54,8 @@ def _read(params: Mapping[str, Any]) -> tuple[Settings, dict[str, Pool], Sequenc
         lines += problems.lines
     except InvalidInput as exc:
         lines += exc.problems
-    types = _types(params["device_types"], lines)
+    selected = selection(params["from_step"], params["only_steps"])
+    types = _types(params["device_types"], needs_device_types(selected), lines)
     wanted: Sequence[Wanted] = ()
     try:
         wanted = read_servers(params["servers"], pools, types)
@@ -65,11 +66,12 @@ def _read(params: Mapping[str, Any]) -> tuple[Settings, dict[str, Pool], Sequenc
     return settings, pools, wanted
 
 
-def _types(path: str | None, lines: list[str]) -> Any:
+def _types(path: str | None, needed: bool, lines: list[str]) -> Any:
     from ..bios.device_types import load
 
     if not path:
-        lines.append("device_types: is missing; allowed: the path of a file with device types")
+        if needed:
+            lines.append("device_types: is missing; allowed: the path of a file with device types")
         return None
     try:
         return load(path)

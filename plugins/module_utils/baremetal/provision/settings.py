@@ -33,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "ssh_user": {"type": "str", "default": "ubuntu"},
     "ssh_key_file": {"type": "path", "no_log": False},
     "ssh_port": {"type": "int", "default": 22},
+    "ssh_sudo": {"type": "bool"},
     "bmc_username": {"type": "str"},
     "bmc_password": {"type": "str", "no_log": True},
     "bmc_port": {"type": "int", "default": 623},
@@ -70,6 +71,8 @@ class Settings:
     pools: Mapping[str, Any]
     bios_transport: str
     sum: str
+    #: whether SUM needs sudo on the host
+    sudo: bool
     #: a BMC without its address
     bmc: Endpoint
     #: a host without its address
@@ -107,6 +110,7 @@ def settings_of(params: Mapping[str, Any]) -> Settings:
         params["pools"] or {},
         params["bios_transport"],
         params["sum"],
+        params["ssh_user"] != "root" if params["ssh_sudo"] is None else params["ssh_sudo"],
         bmc,
         ssh,
         params["job"] or "",
@@ -143,6 +147,10 @@ def _ssh(params: Mapping[str, Any], selected: tuple[str, ...], problems: list[st
     if not params["sum"].startswith("/"):
         problems.append(f"sum: {params['sum']} is not valid; allowed: the whole path: coreutils has a sum of its own")
     return Host("", params["ssh_port"], params["ssh_user"], key, host_keys="any")
+
+
+def needs_device_types(selected: tuple[str, ...]) -> bool:
+    return bool({"bios_modify", "bios_push"} & set(selected))
 
 
 def selection(from_step: str | None, only_steps: list[str] | None) -> tuple[str, ...]:
