@@ -135,7 +135,7 @@ def _value(tree: Tree, look: Look) -> bool | None:
         return None if inner is None else not inner
     if sign in ("and", "or"):
         found = [_value(part, look) for part in parts]
-        decisive = sign == "or"
+        decisive = bool(sign == "or")
         if decisive in found:
             return decisive
         return None if None in found else not decisive
