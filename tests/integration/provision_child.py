@@ -91,7 +91,7 @@ def _store(*_args: Any, **_named: Any) -> str:
 
 def _order(_maas: Maas, method: str, path: str, **content: Any) -> str:
     op = (content.get("params") or {}).get("op", "")
-    return "" if method == "GET" else " ".join(["MAAS", method, op or path.split("/")[0]])
+    return "" if method == "GET" else " ".join(["MAAS", method, op or path.split("/", maxsplit=1)[0]])
 
 
 def _lan(_bmc: Ipmi, _channel: Any, number: int, *_rest: Any) -> str:
@@ -110,9 +110,7 @@ def main() -> None:
     journal = Journal(store, Server(**job["server"]), holder_of(os.getpid()))
     with Maas(settings.maas) as maas:
         for points.step in NAMES:
-            task = Task(
-                settings, journal.server, order_of(job["order"]), maas, journal, Deadline(60), tell=lambda s: print(s)
-            )
+            task = Task(settings, journal.server, order_of(job["order"]), maas, journal, Deadline(60), tell=print)
             points.hit("begin")
             try:
                 result = engine.run_step(task, points.step)
