@@ -19,7 +19,7 @@ import struct
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -214,7 +214,6 @@ class Rack:
         self.key = make_key(self.folder / "id")
         self.seen_at = self.folder / "here"
         self.seen_at.mkdir()
-        self.on_boot: list[Callable[[Server], None]] = []
         self.trouble: list[str] = []
         self.servers: list[Server] = []
         self._end = threading.Event()
@@ -328,8 +327,6 @@ class Rack:
 
     def _boots(self, server: Server) -> None:
         server.boot_at = None
-        for act in self.on_boot:
-            act(server)
         server.host.start()
         self.maas.booted(server.system_id, server.host.address)
 
