@@ -177,10 +177,11 @@ def _left(document: BiosDocument, changes: Sequence[SettingChange]) -> tuple[Set
 
 
 def push(task: Task) -> Done:
-    changes = _decided(task, _there(task) or kept(task)) if task.check else _decided(task, kept(task))
-    diff = _diff(task, changes)
     if task.check:
-        return Done(bool(changes), {"changes": len(changes)}, diff)
+        foreseen = modify(task)  # which shows the diff, too
+        return Done(foreseen.changed, {"unknown": True} if foreseen.outputs.get("unknown") else {})
+    changes = _decided(task, kept(task))
+    diff = _diff(task, changes)
     said = _said(changes)
     if task.journal.outputs(PUSH).get("digest") != said["digest"]:
         task.journal.note(PUSH, digest=said["digest"], stage="", boot="", task="")
