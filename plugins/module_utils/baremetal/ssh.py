@@ -228,9 +228,12 @@ def _connect(host: Host) -> Any:
             allow_agent=False,
             look_for_keys=False,
         )
-    except BaseException as exc:
+    except Exception as exc:
         client.close()
-        raise _refusal(host, exc) or exc from exc
+        refusal = _refusal(host, exc)
+        if refusal is None:
+            raise
+        raise refusal from exc
     client.get_transport().set_keepalive(5)
     return client
 

@@ -34,3 +34,9 @@ class Transport(Protocol):
 
     def settled(self, pushed: Pushed, deadline: Deadline) -> dict[str, str]:
         """Wait after a boot until what is read back counts. Returns causes that the machine gives, by setting's name."""
+
+    def boot_id(self, deadline: Deadline) -> str:
+        """What tells one boot of the machine from the next; nothing where the transport sees no such thing."""
+
+    def await_boot(self, before: str, deadline: Deadline) -> None:
+        """Wait, after a reboot was ordered, until another boot than ``before`` is seen. Raises DeadlineExceeded."""

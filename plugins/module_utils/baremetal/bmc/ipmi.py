@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: A busy BMC drops packets: each is sent so often, and waited for so long, in seconds.
 SENT_AGAIN = 4
 ANSWER = 2.0
+#: The same for one that may be leaving its address meanwhile.
+LEAVING_TIMES = 2
+LEAVING = 0.7
 #: Whoever changes LAN settings holds this lock for well under a second; longer, and its holder is gone.
 LOCK_PATIENCE = 5.0
 SELF = 0x20
@@ -235,7 +238,9 @@ class Ipmi:
             steps.append((VLAN, (after.vlan | 0x8000 if after.vlan else 0).to_bytes(2, "little")))
         if after.address != before.address:
             steps.append((ADDRESS, ipaddress.IPv4Address(after.address).packed))
-        self._session.interface.max_retries = 1  # an answer that is missed from here on may never come
+        # An answer that is missed from here on may never come: the BMC may be gone to its new address.
+        self._session.interface.max_retries = LEAVING_TIMES - 1
+        self._session.interface.set_timeout(LEAVING)
         for number, data in [*steps, (LOCK, bytes([LOCK_COMMIT])), (LOCK, bytes([LOCK_FREE]))]:
             try:
                 self._set_parameter(channel, number, data)

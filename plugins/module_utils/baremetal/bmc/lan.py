@@ -28,8 +28,9 @@ from ...common.errors import (
 from ...common.show import diff_of
 from .ipmi import Ipmi
 from .model import Endpoint, Lan
+from .presence import answers
 
-#: How long an address that nobody has is asked, in seconds.
+#: How long a session is waited for where a BMC is known to be, in seconds.
 NOBODY = 4.0
 
 
@@ -108,6 +109,8 @@ def ensure_lan(endpoint: Endpoint, given: dict[str, Any], wait: float, *, check:
 
 def _nobody_has(elsewhere: Endpoint, guid: str) -> None:
     """Refuse an address at which another BMC answers."""
+    if not answers(elsewhere.host, elsewhere.port):
+        return
     try:
         with Ipmi(replace(elsewhere, timeout=NOBODY)) as other:
             there = other.guid()
@@ -133,6 +136,9 @@ def _arrived(endpoint: Endpoint, before: Lan, after: Lan, guid: str, wait: float
 
     def there() -> Lan | None:
         nonlocal seen
+        if not answers(new.host, new.port):
+            seen = f"nobody answers at {new.host}"
+            return None
         try:
             with Ipmi(replace(new, timeout=NOBODY)) as bmc:
                 if guid and bmc.guid() != guid:
@@ -156,6 +162,8 @@ def _rolled_back(endpoint: Endpoint, before: Lan, after: Lan, cause: RacksteadEr
     """What to tell after the BMC was put back, or could not be."""
     moved = f"{before.address} to {after.address}" if after.address != before.address else "other LAN settings"
     try:
+        if not answers(endpoint.host, endpoint.port):
+            raise Unreachable("nobody answers there", where=f"BMC {endpoint.host}")
         with Ipmi(replace(endpoint, timeout=NOBODY)) as bmc:
             now = bmc.lan()
             if now.shown() != before.shown():
