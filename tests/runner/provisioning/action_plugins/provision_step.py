@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -9,8 +8,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.plugins.action import ActionBase
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.journal import (
     fresh,
     holder_of,
@@ -57,17 +57,22 @@ def outputs_of(step: str, order: dict) -> dict:
     }[step]
 
 
-def main() -> None:
-    words = {name: {"type": "str"} for name in ("step", "folder", "job")}
-    spec = {**words, "server": {"type": "dict"}, "order": {"type": "dict"}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    step, order, server = module.params["step"], module.params["order"], Server(**module.params["server"])
-    outputs = outputs_of(step, order)
-    answer = {"server": vars(server), "step": step, "seconds": 0.5, "attempts": 1, "outputs": outputs}
-    if module.check_mode:
-        module.exit_json(changed=step in ("bios_modify", "bmc", "finalize"), **answer)
-    folder = Path(module.params["folder"] or "/nowhere")
-    run = Run(open_store(default_url()), server, module.params["job"] or "", order_of(order))
+class ActionModule(ActionBase):
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        given = self._task.args
+        step, order, server = given["step"], given["order"], Server(**given["server"])
+        outputs = outputs_of(step, order)
+        answer = {"server": vars(server), "step": step, "seconds": 0.5, "attempts": 1, "outputs": outputs}
+        if self._task.check_mode:
+            return {"changed": step in ("bios_modify", "bmc", "finalize"), **answer}
+        return {
+            **answer,
+            **carried_out(Path(given["folder"] or "/nowhere"), step, server, order, given["job"], outputs),
+        }
+
+
+def carried_out(folder: Path, step: str, server: Server, order: dict, job: str, outputs: dict) -> dict[str, Any]:
+    run = Run(open_store(default_url()), server, job, order_of(order))
     run.write(step, "running", state="running", started=now())
     mark = f"{server.hostname}-{step}"
     if (folder / f"wait-{mark}").exists():
@@ -75,10 +80,10 @@ def main() -> None:
     if (folder / f"fail-{mark}").exists():
         error = (folder / f"fail-{mark}").read_text()
         run.write(step, "failed", state="failed", error=error, attempts=1, seconds=0.5, ended=now())
-        module.fail_json(msg=error, **{**answer, "outputs": {}})
+        return {"failed": True, "msg": error, "outputs": {}}
     whole = "completed" if step == NAMES[-1] else "running"
     run.write(step, whole, state="done", outputs=outputs, attempts=1, seconds=0.5, ended=now())
-    module.exit_json(changed=True, **answer)
+    return {"changed": True}
 
 
 def now() -> str:
@@ -118,7 +123,3 @@ class Run:
                 change.release(lease)
 
         self.store.change(work)
-
-
-if __name__ == "__main__":
-    main()
