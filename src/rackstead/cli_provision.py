@@ -193,7 +193,15 @@ def show(told: Command, outcome: Outcome, servers: Sequence[Server], *, dry_run:
         told.terminal.show(*view.changes_of(servers, several=len(servers) > 1) if dry_run else ())
         told.terminal.show("", view.servers_table(servers, short=True), view.summary(servers, check=dry_run))
     content = {"changed": answers.changed(outcome), "servers": [one.document() for one in servers]}
-    return told.finish(outcome, content)
+    return told.end(answers.exit_code(outcome), errors_of(outcome, servers), content)
+
+
+def errors_of(outcome: Outcome, servers: Sequence[Server]) -> list[str]:
+    """What went wrong, each of a server with its name; then what is no server's."""
+    failed = [(one, one.at) for one in servers if one.reason]
+    named = [f"{one.id}: step {at.number} {at.name}: {one.reason}" for one, at in failed if at]
+    reasons = [one.reason for one, _at in failed]
+    return named + [line for line in answers.errors(outcome) if line not in reasons]
 
 
 # -- looking, cancelling ----------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def _line(server: Server, width: int) -> Text:
 
 # -- when it is over --------------------------------------------------------------------------------
 def servers_table(servers: Sequence[Server], *, short: bool = False) -> RenderableType:
-    """``short``: without what was ordered."""
+    """``short``: without what was ordered, and why it failed."""
     if not servers:
         return Text("no servers", style="dim")
     rows = [
@@ -93,7 +93,7 @@ def servers_table(servers: Sequence[Server], *, short: bool = False) -> Renderab
         }
         for one in servers
     ]
-    left_out = ("DEVICE TYPE", "BMC", "RACK") if short else ()
+    left_out = ("DEVICE TYPE", "BMC", "RACK", "ERROR") if short else ()
     kept = [{name: cell for name, cell in row.items() if name not in left_out} for row in rows]
     return filled(kept, ("SERVER", "STATE", "STEPS"))
 

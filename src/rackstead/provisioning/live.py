@@ -197,6 +197,6 @@ def merged(ordered: Iterable[str], found: Iterable[Server]) -> list[Server]:
     known = list(found)
     by_order = []
     for name in ordered:
-        one = next((server for server in known if name.lower() in server.names), None)
+        one = next((server for server in known if server.is_called(name)), None)
         by_order.append(replace(one, id=name) if one else Server(name, PENDING))
     return by_order

@@ -92,6 +92,11 @@ class Server:
         given = {self.id, self.system_id, self.hostname, self.mac}
         return {name.lower() for name in given | {self.hostname.partition(".")[0]} if name}
 
+    def is_called(self, name: str) -> bool:
+        """Whether a name is one of its own; of a name with a domain the first part counts too."""
+        wanted = name.lower()
+        return bool({wanted, wanted.partition(".")[0]} & self.names)
+
     @property
     def at(self) -> Step | None:
         """The step that runs, or failed; else the last one that was done."""

@@ -98,7 +98,7 @@ class Provisioning:
         if job is not None:
             return self._of_job(job)
         found = self.jobs.store.read(_look)
-        one = next((one for one in found if name.lower() in one.names), None)
+        one = next((one for one in found if one.is_called(name)), None)
         if one is None:
             known = sorted({word for one in found for word in one.names})
             raise NotFound(f'nothing is known of provisioning a server or job "{name}"{nearest(name, known)}')
@@ -155,7 +155,7 @@ def entries(job: Job) -> list[Entry]:
 
 def _of_entry(one: Entry, job: Job, records: Iterable[Server], change: Change) -> Server:
     name = name_of(one)
-    record = next((found for found in records if found.job == job.id and name.lower() in found.names), None)
+    record = next((found for found in records if found.job == job.id and found.is_called(name)), None)
     if record is None:
         return Server(name, _without_record(job), job=job.id, order=one, updated=_iso(job.ended or job.created))
     return judged(replace(record, id=name), job, change)
