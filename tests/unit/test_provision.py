@@ -388,7 +388,7 @@ def test_from_a_step_on_what_was_done_is_forgotten_once(store: Store) -> None:
 
 def test_two_runs_do_not_have_one_server(store: Store) -> None:
     begun(store)
-    with pytest.raises(Held):
+    with pytest.raises(Held, match=f"another run is at work on it: process {os.getpid()} on "):
         begun(store, holder="elsewhere|pid:[1]|7|1")
     assert store.read(lambda change: is_held(change, "abc001"))
 
@@ -520,6 +520,16 @@ def test_a_checkpoint_is_probed_before_it_counts(store: Store, bench: Callable[.
     peer.holds = False
     assert run_step(bench(), "address", work=peer.work()).changed
     assert (peer.acted, record(store)["steps"]["address"]["state"]) == (2, "done")
+
+
+def test_a_probe_that_meets_trouble_leaves_it_to_the_attempts(bench: Callable[..., Task]) -> None:
+    peer = Peer()
+    run_step(bench(), "bmc", work=peer.work())
+
+    def unreachable(_task: Task) -> bool:
+        raise Unreachable("gone")
+
+    assert run_step(bench(), "bmc", work=Work(peer.act, unreachable)).changed and peer.acted == 2
 
 
 def test_the_last_step_completes_the_record(store: Store, bench: Callable[..., Task]) -> None:

@@ -84,10 +84,13 @@ def _checked(lan: Lan) -> Lan:
     return replace(lan, address=str(address), netmask=str(network.netmask), gateway=str(gateway))
 
 
-def ensure_lan(endpoint: Endpoint, given: dict[str, Any], wait: float, *, check: bool) -> dict[str, Any]:
+def ensure_lan(
+    endpoint: Endpoint, given: dict[str, Any], wait: float, *, check: bool, asked: str = ""
+) -> dict[str, Any]:
     """Have the BMC's LAN settings so. ``given`` holds the options, None where they stay as they are.
 
-    ``wait`` is how long the BMC has for answering at its new address, in seconds. Raises
+    ``wait`` is how long the BMC has for answering at its new address, in seconds. ``asked`` is an address
+    that was asked a moment ago, and nobody was there. Raises
     OperationFailed where it does not; its old settings are back then, if it could still be asked.
     """
     problems = _problems(given)
@@ -97,7 +100,7 @@ def ensure_lan(endpoint: Endpoint, given: dict[str, Any], wait: float, *, check:
         before, guid = bmc.lan(), bmc.guid()
         after = wanted_lan(before, given)
         changed = before != after
-        if changed and after.address != before.address:
+        if changed and after.address not in (before.address, asked):
             _nobody_has(replace(endpoint, host=after.address), guid)
         if changed and not check:
             _send(bmc, before, after)
