@@ -123,7 +123,7 @@ def test_empty_cells_of_a_table_are_nothing() -> None:
             'servers[0].device_type: "smal" is not in types.yaml; did you mean "small"?',
         ),
         (
-            {"server_id": "a", "target_ipmi_ip": "192.0.2.500"},
+            {"server_id": "a", "target_ipmi_ip": "192.0.2.500", "gateway": "192.0.2.1"},
             'servers[0].target_ipmi_ip: "192.0.2.500" is not an IPv4 address; allowed: an address such as 10.0.0.5',
         ),
         (
