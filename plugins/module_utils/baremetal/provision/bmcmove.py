@@ -123,7 +123,7 @@ def _moved(task: Task, home: Endpoint, wanted: dict[str, Any]) -> dict[str, Any]
     task.guard()
     wait = min(ARRIVAL, task.deadline.remaining() / 2)
     try:
-        return ensure_lan(home, wanted, max(wait, 1.0), check=task.check)
+        return ensure_lan(home, wanted, max(wait, 1.0), check=task.check, asked=task.asked)
     except InvalidInput as exc:
         raise InvalidInput([f"{task.where}: {line}" for line in exc.problems]) from exc
     except Conflict as exc:

@@ -61,6 +61,8 @@ class Wanted:
     name: str
     order: Order
     path: str = field(default="", compare=False)
+    #: whether an address was given at all, even one that cannot be
+    aimed: bool = True
 
 
 class Types(Protocol):
@@ -101,7 +103,8 @@ def _read(value: Any, path: str, problems: Problems) -> Wanted | None:
     fields = ("device_type", "target_ipmi_ip", "netmask", "gateway", "rack_location")
     tags = tuple(dict.fromkeys(spec.tags))
     order = Order(**{name: getattr(spec, name) for name in fields}, tags=tags)
-    return Wanted(re.sub("-", ":", spec.mac).lower() or spec.server_id or spec.hostname, order, path)
+    name = re.sub("-", ":", spec.mac).lower() or spec.server_id or spec.hostname
+    return Wanted(name, order, path, "target_ipmi_ip" in value)
 
 
 def _once(places: list[tuple[str, str]], what: str, problems: Problems) -> None:
@@ -124,7 +127,7 @@ def _check(one: Wanted, pools: Mapping[str, Pool], types: Types | None, problems
         known = ", ".join(sorted(pools)) or "none"
         problems.add(f"{path}.target_ipmi_ip", f'there is no pool "{order.pool}"', known)
     if not order.target_ipmi_ip:
-        for name in ("netmask", "gateway"):
+        for name in () if one.aimed else ("netmask", "gateway"):
             if getattr(order, name):
                 problems.add(f"{path}.{name}", "is of no use without target_ipmi_ip", "with it")
     elif not order.pool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...common.deadline import Deadline, wait_until
-from ...common.errors import DeadlineExceeded, OperationFailed, RacksteadError
+from ...common.errors import Conflict, DeadlineExceeded, OperationFailed, RacksteadError, Unreachable
 from ...common.show import HIDDEN
 from . import bmcmove, firmware, machine
 from .journal import BETWEEN
@@ -63,8 +63,7 @@ def run_step(task: Task, name: str, keep: float = BETWEEN, work: Work | None = N
             _failed(task, name, error, begun)
             raise error from exc
     _finished(task, name, done, attempts, begun, keep)
-    seconds = round(time.monotonic() - begun, 3)
-    return StepResult(done.changed, task.server, name, done.outputs, seconds, attempts, journal.body, done.diff)
+    return StepResult(done.changed, task.server, name, done.outputs, _since(begun), attempts, journal.body, done.diff)
 
 
 def _done(task: Task, step: Step, work: Work) -> tuple[Done, int]:
@@ -87,8 +86,11 @@ def _stands(task: Task, step: Step, work: Work) -> bool:
     if task.journal.found["state"] != "done":
         return False
     task.deadline = Deadline(step.timeout)
-    if work.holds(task):
-        return True
+    try:
+        if work.holds(task):
+            return True
+    except (Unreachable, DeadlineExceeded, Conflict) as exc:  # which the attempts meet too, and know what to do about
+        task.tell(f"{task.where}: {step.name}: whether it is still done cannot be told: {plain(task, exc)}")
     task.tell(f"{task.where}: {step.name} was done before, but is no longer so; it is done again")
     task.journal.write(step.name, state="running", step_state="running", error="")
     return False
@@ -146,7 +148,7 @@ def _finished(task: Task, name: str, done: Done, attempts: int, begun: float, ke
         return
     outputs = {**journal.outputs(name), **done.outputs}
     fields: dict[str, Any] = {"outputs": outputs, "attempts": attempts, "error": ""}
-    journal.write(name, state=state, hold=hold, step_state="done", **fields, **_ended(journal.now(), begun))
+    journal.write(name, state=state, hold=hold, step_state="done", **fields, seconds=_since(begun))
 
 
 def _failed(task: Task, name: str, error: RacksteadError, begun: float) -> None:
@@ -157,11 +159,11 @@ def _failed(task: Task, name: str, error: RacksteadError, begun: float) -> None:
     journal = task.journal
     if not journal.holds():
         return
-    journal.write(name, state=state, hold=0.0, step_state="failed", error=said, **_ended(journal.now(), begun))
+    journal.write(name, state=state, hold=0.0, step_state="failed", error=said, seconds=_since(begun))
 
 
-def _ended(now: str, begun: float) -> dict[str, Any]:
-    return {"ended": now, "seconds": round(time.monotonic() - begun, 3)}
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 3)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from threading import Event, Thread
 from typing import Any
 
 from ...common.errors import Conflict, RacksteadError
-from ...state.errors import Fenced
+from ...state.errors import Fenced, Held
 from ...state.model import LEASE, Lease
 from ...state.store import Change, Store
 from .model import NAMES, RECORD, Order, Server
@@ -148,7 +148,13 @@ class Journal:
         holder = str(row.body["holder"]) if row else ""
         if row is not None and holder not in ("", self.holder) and is_gone(holder):
             change.release(Lease(name, **row.body))
-        return change.lease(name, self.holder, LIVE), holder == self.holder
+        try:
+            return change.lease(name, self.holder, LIVE), holder == self.holder
+        except Held as exc:
+            host, _space, process, _begun = (*holder.split("|"), "", "", "", "")[:4]
+            what = f"another run is at work on it: process {process or '?'} on {host or '?'}"
+            hint = "wait for it, or end it; one that is gone is seen to be gone within 15 minutes, on its own machine at once"
+            raise Held(what, where=f"server {self.server.hostname}", hint=hint) from exc
 
     def guard(self) -> None:
         """Raises Fenced where another run has taken the server: nothing more is to be ordered for it then."""
@@ -156,7 +162,7 @@ class Journal:
             return
         if self._lost.is_set() or self._lease is None:
             raise Fenced("another run has taken this server over", where=f"server {self.server.hostname}")
-        self.store.change(lambda change: change.check_fence(self._own()))
+        self.store.read(lambda change: change.check_fence(self._own()))
 
     def _own(self) -> Lease:
         if self._lease is None:
@@ -198,14 +204,18 @@ class Journal:
     def write(
         self, step: str = "", *, state: str = "", step_state: str = "", hold: float = LIVE, **fields: Any
     ) -> None:
-        """Put fields into a step of the record, and perhaps a state into the record. ``hold`` 0 gives the lease back."""
+        """Put fields into a step of the record, and perhaps a state into the record. ``hold`` 0 gives the lease back.
+
+        A step that gets to its end is stamped with the time.
+        """
         fields = {**fields, "state": step_state} if step_state else fields
 
         def work(change: Change) -> tuple[Lease, dict[str, Any]]:
             lease = self._own()
             body = {**self.body, "updated": stamp(change.now()), "state": state or self.body["state"]}
             if step:
-                body["steps"] = {**body["steps"], step: {**body["steps"][step], **fields}}
+                ended = {"ended": body["updated"]} if step_state in ("done", "failed") else {}
+                body["steps"] = {**body["steps"], step: {**body["steps"][step], **fields, **ended}}
             change.put(RECORD, self.server.system_id, body, fence=lease)
             if hold:
                 return change.renew(lease, hold), body
@@ -232,9 +242,6 @@ class Journal:
 
     def step(self, step: str) -> dict[str, Any]:
         return dict(self.body["steps"][step])
-
-    def now(self) -> str:
-        return stamp(self.store.read(lambda change: change.now()))
 
 
 def _found(step: Mapping[str, Any], selected: bool, forget: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...common.errors import InvalidInput, RacksteadError
+from ...common.errors import Conflict, InvalidInput, NotFound
 from ...common.problems import Problems
 from ..maas.client import Maas
 from ..maas.model import Machine
@@ -81,7 +81,7 @@ def _types(path: str | None, needed: bool, lines: list[str]) -> Any:
 
 
 def _machines(maas: Maas, wanted: Sequence[Wanted]) -> Sequence[Machine]:
-    """The machines that are meant, and perhaps others. Raises InvalidInput for those that are not there."""
+    """The machines that are meant, as far as MAAS has them, and perhaps others. Raises InvalidInput for names of two."""
     if len(wanted) >= MANY:
         return maas.machines()
     problems, found = [], {}
@@ -89,9 +89,9 @@ def _machines(maas: Maas, wanted: Sequence[Wanted]) -> Sequence[Machine]:
         try:
             machine = maas.find(one.name)
             found[machine.system_id] = machine
-        except RacksteadError as exc:
-            if type(exc).__name__ not in ("NotFound", "Conflict"):
-                raise
+        except NotFound:
+            continue  # told with the others that are not there
+        except Conflict as exc:
             problems.append(f"{one.path}: {exc}")
     if problems:
         raise InvalidInput(problems)

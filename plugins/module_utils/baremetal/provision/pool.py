@@ -102,7 +102,10 @@ def address_for(task: Task, told: Endpoint) -> str:
         if not address:
             hint = "make the pool larger, or remove records of the kind provision_address that are no longer true"
             raise Settled(f"pool {pool.name} has no free address left", where=task.where, hint=hint)
-        if own or address == told.host or not presence.answers(address, told.port):
+        if own or address == told.host:
+            return address
+        if not presence.answers(address, told.port):
+            task.asked = address
             return address
         task.tell(f"{task.where}: a BMC answers at {address} already, which is passed over")
         passed.add(address)

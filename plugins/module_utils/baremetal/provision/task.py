@@ -36,7 +36,8 @@ class Task:
     tell: Callable[[str], None] = lambda _line: None
     #: asks whether the peer that was spoken to last can be reached at all
     peer: Callable[[], bool] | None = field(default=None, repr=False)
-    _machine: Machine | None = None
+    #: an address at which nobody answered as a BMC, a moment ago
+    asked: str = ""
 
     @property
     def where(self) -> str:
