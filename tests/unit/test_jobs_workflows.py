@@ -104,6 +104,18 @@ def test_a_workflow_may_have_another_name_than_its_playbook_and_work_on_many_hos
     assert "--forks" not in options_of(request_of(job, declare(tmp_path, "plain", {}).get("plain"), {}))
 
 
+def test_a_machine_has_variables_of_its_own_for_a_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = declare(tmp_path, "short", {}).get("short")
+    job = Job("0" * 26, "short", "Short", {}, 1.0)
+    site = tmp_path / "site"
+    assert request_of(job, found, {}).variable_files == ()
+    monkeypatch.setenv("RACKSTEAD_VARIABLES", str(site))
+    assert request_of(job, found, {}).variable_files == ()
+    site.mkdir()
+    (site / "short.yml").write_text("server: a\n")
+    assert options_of(request_of(job, found, {})) == f"-e @{site}/short.yml"
+
+
 def test_a_target_names_each_entry_of_a_list(tmp_path: Path) -> None:
     options = {"servers": {"type": "list", "elements": "dict"}, "rack": {"type": "str"}}
     found = declare(tmp_path, "many", {"target": "{rack} server:{servers.id|name}"}, options).get("many")

@@ -162,10 +162,10 @@ def _of_entry(one: Entry, job: Job, records: Iterable[Server], change: Change) -
 
 
 def _without_record(job: Job) -> str:
-    """Of a server that a job has not come to yet, or that a dry run was for. A job that goes on has begun with none."""
-    if not job.state.final:
-        return "pending"
-    return job.state.value
+    """Of a server that a job has not come to yet, or of a dry run, which leaves no record."""
+    if job.state.final or (job.check and job.state is JobState.RUNNING):
+        return job.state.value
+    return "pending"
 
 
 def judged(server: Server, job: Job | None, change: Change) -> Server:
@@ -182,7 +182,7 @@ def judged(server: Server, job: Job | None, change: Change) -> Server:
 def _look(change: Change) -> list[Server]:
     """All servers of which something is known: those of jobs that are not over, and those that have records."""
     records = _records(change)
-    waiting = [Job.of(change.get(JOB, one.key)) for one in _open(change)]
+    waiting = [job for job in (Job.of(change.get(JOB, one.key)) for one in _open(change)) if job.workflow == WORKFLOW]
     found = [server for job in waiting for server in _of_entries(change, job, records)]
     shown = {name for server in found for name in server.names}
     for one in records:
@@ -205,7 +205,7 @@ def _records(change: Change) -> list[Server]:
 
 
 def _open(change: Change) -> list[Any]:
-    """The lines of the jobs that are not over and touch servers."""
+    """The lines of the jobs that are not over and may touch servers."""
     found = change.list(OPEN, Query(limit=MOST))
     return [one for one in found if any(str(name).startswith(TARGET) for name in one.body["target"])]
 
