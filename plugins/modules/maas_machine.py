@@ -24,11 +24,12 @@ options:
       - V(ready) commissions a machine that is new or whose commissioning or testing failed, and marks a broken one as fixed.
       - V(deployed) deploys a machine that is ready or allocated.
       - V(released) gives a machine back that is deployed, allocated or failed on the way.
+      - V(rescue) boots it into MAAS's rescue mode, from which V(ready) and V(deployed) take it back to where it was.
       - V(broken) marks it as broken.
       - V(aborted) stops commissioning, testing, deploying or erasing.
       - Without it, the status stays as it is.
     type: str
-    choices: [ready, deployed, released, broken, aborted]
+    choices: [ready, deployed, released, rescue, broken, aborted]
   again:
     description: Whether a machine that is ready is commissioned once more, with O(state=ready).
     type: bool

@@ -19,6 +19,7 @@ import typer
 from . import answers, completing, view
 from .answers import Exit
 from .cli_jobs import register as register_jobs
+from .cli_provision import register as register_provision
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
 from .cli_state import register as register_state
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": HELP, "max_content_width": 100},
 )
 #: Headings of the commands' list.
-INSTANCES, JOBS, SERVER, STATE, SETUP = "Instances", "Jobs", "Server", "State", "This machine"
+INSTANCES, SERVERS, JOBS, SERVER, STATE, SETUP = "Instances", "Servers", "Jobs", "Server", "State", "This machine"
 
 
 class OnChange(StrEnum):
@@ -569,6 +570,7 @@ def version(job: Job) -> int:
     return job.end(Exit.OK, [], {"versions": {**found, "python": python}})
 
 
+register_provision(app, SERVERS)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

@@ -58,6 +58,19 @@ def jobs(ctx: typer.Context, incomplete: str) -> Offers:
     return in_time(work)
 
 
+def servers(ctx: typer.Context, incomplete: str) -> Offers:
+    """Those of which it is known how far they are."""
+
+    def work() -> Offers:
+        from .cli_provision import reached
+
+        with reached(_place(ctx.params), nobody()) as service:
+            found = service.every(JOBS)
+        return [(one.id, one.state) for one in found if one.id.startswith(incomplete)]
+
+    return in_time(work)
+
+
 def nobody() -> Any:
     """Who is told of what goes on meanwhile."""
     from .options import Job as Command

@@ -19,7 +19,7 @@ import typer
 from . import answers
 from .answers import Exit
 from .run import Outcome, Request, run
-from .terminal import Spectator, Terminal
+from .terminal import Rows, Spectator, Terminal
 
 if TYPE_CHECKING:
     from .remote.config import Choice
@@ -105,14 +105,17 @@ class Job:
         check: bool = False,
         diff: bool = False,
         narrate: bool = False,
+        rows: Rows | None = None,
+        forks: int = 0,
     ) -> Outcome:
         """Run a playbook, showing how it goes. Variables that are None are not set."""
-        request = self._request(playbook, variables, check=check, diff=diff)
+        request = self._request(playbook, variables, check=check, diff=diff, forks=forks)
         if self.choice:
             from .remote.play import play
 
-            return play(self.choice, request, title, self.terminal, verbose=bool(self.verbose))
-        with Spectator(self.terminal, title, narrate=narrate, verbose=bool(self.verbose)) as spectator:
+            return play(self.choice, request, title, self.terminal, verbose=bool(self.verbose), rows=rows)
+        flags: dict[str, Any] = {"narrate": narrate, "verbose": bool(self.verbose), "rows": rows}
+        with Spectator(self.terminal, title, **flags) as spectator:
             return run(request, spectator.listen, spectator.follow)
 
     def quietly(self, playbook: str, variables: Mapping[str, Any]) -> Outcome:

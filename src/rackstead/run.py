@@ -60,7 +60,8 @@ class Request:
 
     ``environment`` goes on top of this process's own; ``variable_files`` are ``-e @file``.
     Values of ``variables`` are taken as they are; those of ``templates`` may hold Jinja2 expressions.
-    Without an ``inventory`` there is this machine alone. ``cookie`` marks the run's processes.
+    Without an ``inventory`` there is this machine alone. ``cookie`` marks the run's processes. ``forks`` is on how many
+    hosts the playbook works at once, 0: as many as Ansible's own settings say.
     """
 
     playbook: str
@@ -79,6 +80,7 @@ class Request:
     cookie: str = ""
     #: seconds in which the processes of an interrupted run may end by themselves
     grace: float = 5.0
+    forks: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,9 +188,10 @@ def options_of(request: Request) -> str:
     options += ["--diff"] if request.diff else []
     options += ["--limit", request.limit] if request.limit else []
     options += ["--tags", ",".join(request.tags)] if request.tags else []
+    options += ["--forks", str(request.forks)] if request.forks else []
     options += ["-" + "v" * request.verbosity] if request.verbosity else []
     for path in request.variable_files:
-        options += ["-e", f"@{path.resolve()}"]
+        options += ["-e", f"@{Path(path).resolve()}"]
     return shlex.join(options)
 
 

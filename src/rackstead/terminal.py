@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -37,6 +37,18 @@ def console(stream: IO[str]) -> Console:
     tty = stream.isatty()
     width = None if tty or "COLUMNS" in os.environ else UNBOUND
     return Console(file=stream, highlight=False, emoji=False, markup=False, width=width)
+
+
+class Rows(Protocol):
+    """What a command of its own shows of a run: a picture, and lines where there is none."""
+
+    def take(self, event: Mapping[str, Any]) -> list[str]:
+        """Learn from an event of ansible-runner; returns lines that tell of it."""
+
+    def picture(self, width: int) -> list[RenderableType]: ...
+
+    def line(self) -> str:
+        """How far all of it is, in a few words."""
 
 
 class Terminal:
@@ -100,7 +112,7 @@ class Spectator:
 
     ``narrate`` names the steps too, for playbooks in which some take long. ``verbose`` shows what
     Ansible itself prints, and nothing else. ``output``: results are printed meanwhile (see ``printed``).
-    ``tally`` knows how many tasks the last run had.
+    ``tally`` knows how many tasks the last run had. ``rows`` are shown in place of a bar for each host.
     """
 
     def __init__(
@@ -112,6 +124,7 @@ class Spectator:
         verbose: bool = False,
         output: bool = False,
         tally: Tally | None = None,
+        rows: Rows | None = None,
     ) -> None:
         self._terminal = terminal
         self._console = terminal.err
@@ -120,6 +133,7 @@ class Spectator:
         self._quiet = verbose or output
         self._verbose = verbose
         self._tally = tally or Tally()
+        self._rows = rows
         self._task_begun = 0.0
         self._told = True
         self._begun = time.monotonic()
@@ -163,6 +177,9 @@ class Spectator:
         if self._verbose and event.get("stdout"):
             self._console.print(Text.from_ansi(event["stdout"].replace("\r", "")), soft_wrap=True)
         self._tally.take(event)
+        for line in self._rows.take(event) if self._rows else ():
+            if not self._live and not self._quiet:
+                self._console.print(Text(line), soft_wrap=True)
         if event["event"] in BEGUN:
             self._task_begun = time.monotonic()
             self._told = not self._narrate
@@ -199,7 +216,9 @@ class Spectator:
             self._console.print(Text(step_line(step)), soft_wrap=True)
 
     def _picture(self) -> RenderableType:
-        hosts = host_lines(self._tally) if self._tally.several else ()
+        hosts: Iterable[RenderableType] = host_lines(self._tally) if self._tally.several else ()
+        if self._rows:
+            hosts = self._rows.picture(self._console.width)
         return Group(*busy_lines(self._board, self._console.width), *hosts, self._bar())
 
     def _bar(self) -> Table:
@@ -210,9 +229,10 @@ class Spectator:
             if self._board.failed:
                 cells.append(Text(f"{self._board.failed} failed", style="bold red"))
         elif self._narrate or self._tally.total:
-            done, total = self._tally.done, self._tally.total
+            done, total = (0, 0) if self._rows else (self._tally.done, self._tally.total)
             cells += [bar_of(done, total), Text(f"{done}/{total} tasks")] if total else []
-            cells.append(Text(self._tally.task, style="dim", no_wrap=True, overflow="ellipsis"))
+            doing = self._rows.line() if self._rows else self._tally.task
+            cells.append(Text(doing, style="dim", no_wrap=True, overflow="ellipsis"))
         line = Table.grid(padding=(0, 1))
         line.add_row(*cells, Text(f"{minutes}:{seconds:02d}", style="dim"))
         return line

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
 from .progress import Tally
-from .terminal import Spectator, Terminal
+from .terminal import Rows, Spectator, Terminal
 
 if TYPE_CHECKING:
     from .jobs.model import Job
@@ -32,10 +32,11 @@ def watched(
     verbose: bool = False,
     narrate: bool = True,
     take: Callable[[Event], None] = lambda _event: None,
+    rows: Rows | None = None,
 ) -> None:
     """Until the job is over. ``output``: print what it prints; ``take`` is given every event too."""
     tally = tally_of_last(service, job)
-    flags: dict[str, Any] = {"narrate": narrate, "verbose": verbose, "output": output, "tally": tally}
+    flags: dict[str, Any] = {"narrate": narrate, "verbose": verbose, "output": output, "tally": tally, "rows": rows}
     with Spectator(terminal, title or job.workflow, **flags) as spectator:
         for event in service.events(job.id, after, follow=True):
             take(event)

@@ -5,6 +5,9 @@
 
 OAuth 1.0 is checked (PLAINTEXT). A machine goes from status to status by the clock: an order puts it into a
 status under way, and after the site's delay it has arrived, whoever asks. ``faults`` makes it fail.
+
+With a ``driver`` MAAS switches its machines by it, as the power parameters tell, and an order gets on only when
+the machine has booted and asked what to do (``booted``). A machine that nobody ordered to boot is switched off.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -39,6 +43,11 @@ STATUS = {
     13: "Releasing failed",
     14: "Disk erasing",
     15: "Failed disk erasing",
+    16: "Rescue mode",
+    17: "Entering rescue mode",
+    18: "Failed to enter rescue mode",
+    19: "Exiting rescue mode",
+    20: "Failed to exit rescue mode",
     21: "Testing",
     22: "Failed testing",
 }
@@ -47,9 +56,19 @@ ORDERS: dict[str, tuple[set[int], int, int]] = {
     "commission": ({0, 2, 4, 8, 22}, 1, 4),
     "deploy": ({4, 10}, 9, 6),
     "release": ({5, 6, 10, 11, 13, 15}, 12, 4),
+    "rescue_mode": ({4, 6, 8, 18}, 17, 16),
+    "exit_rescue_mode": ({16, 18, 20}, 19, 4),
 }
 ABORTS = {1: 0, 21: 22, 9: 10, 14: 15}
-FAILURES = {"commission": 2, "deploy": 11, "release": 13}
+FAILURES = {"commission": 2, "deploy": 11, "release": 13, "rescue_mode": 18, "exit_rescue_mode": 20}
+#: A machine that boots in one of these goes on with what was ordered; in the others of these it just runs.
+EXPECTED, RUNS = {1, 9, 17, 19, 21}, {6, 16}
+#: What a driver is told: power parameters, and on, off, cycle or query. Answers on or off; raises PowerError.
+Driver = Callable[[Mapping[str, str], str], str]
+
+
+class PowerError(Exception):
+    """A machine could not be switched."""
 
 
 @dataclass
@@ -71,18 +90,45 @@ class Machine:
     orders: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     ends: dict[str, int | None] = field(default_factory=dict)
     script: tuple[str, int, str] = ("50-maas-01-commissioning", 1, "no disk was found")
+    parameters: dict[str, str] = field(default_factory=dict)
+    #: Where it has booted, but for its address, which comes so long after; None never comes.
+    lease: float | None = 0.0
+    #: The status before rescue mode.
+    earlier: int = 4
+    #: Counts the orders: what was begun for an earlier one is of no concern.
+    number: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
     _due: tuple[float, int, str] | None = None
+    _lease: tuple[float, str] | None = None
 
     def go(self, under_way: int, end: int | None, op: str, delay: float) -> None:
         self.status, self.message = under_way, ""
+        self.number += 1
         self._due = None if end is None else (time.monotonic() + delay, end, op)
+        self.note(STATUS[under_way])
 
-    def tick(self) -> None:
-        """Arrive, if it is time."""
+    def note(self, said: str) -> None:
+        self.events.append({"node": self.system_id, "hostname": self.hostname, "level": "INFO", "description": said})
+
+    def fail(self, op: str, why: str) -> None:
+        self.status, self.message, self._due = FAILURES.get(op, self.status), why, None
+        self.note(why)
+
+    def boots(self, address: str, delay: float) -> None:
+        """It has booted: what it is ordered to do takes ``delay``, and it has an address after its lease's time."""
+        if self._due is not None:
+            self._due = (time.monotonic() + delay, *self._due[1:])
+        self._lease = None if self.lease is None else (time.monotonic() + self.lease, address)
+
+    def tick(self) -> str:
+        """Arrive, if it is time: the order that has ended then."""
+        if self._lease is not None and time.monotonic() >= self._lease[0]:
+            self.address, self._lease = self._lease[1], None
         if self._due is None or time.monotonic() < self._due[0]:
-            return
+            return ""
         _when, self.status, op = self._due
         self._due = None
+        self.note(STATUS[self.status])
         if self.status in (2, 22):
             name, code, said = self.script
             self.message = "1 script failed"
@@ -90,6 +136,7 @@ class Machine:
         elif self.status in FAILURES.values():
             self.message = f"{op} failed"
         self.power = "on" if self.status == 6 else self.power
+        return op
 
     def document(self, number: int) -> dict[str, Any]:
         return {
@@ -130,6 +177,9 @@ class Maas(Site):
         self.machines: dict[str, Machine] = {}
         self.tags: dict[str, str] = {}
         self.keys = {TOKEN: SECRET}
+        self.misfortunes["expire"] = self.keys.clear  # from then on
+        self.driver: Driver | None = None
+        self._switching: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
@@ -147,12 +197,79 @@ class Maas(Site):
         self.machines[machine.system_id] = machine
         return machine
 
+    # -- power ------------------------------------------------------------------------------------
+    def tick(self) -> None:
+        """Have everything happen whose time has come."""
+        with self.lock:
+            for machine in self.machines.values():
+                if machine.tick():
+                    self._ended(machine)
+
+    def _ended(self, machine: Machine) -> None:
+        """A machine that was commissioned stays on only where that was ordered."""
+        told = next((given for op, given in reversed(machine.orders) if op == "commission"), {})
+        if machine.status == 4 and told.get("enable_ssh", "").lower() not in ("1", "true", "yes", "on"):
+            self._switch(machine, "off")
+
+    def booted(self, system_id: str, address: str) -> None:
+        """A machine has booted from the network and asks what to do."""
+        with self.lock:
+            self.tick()
+            machine = self.machines[system_id]
+            machine.power = "on"
+            if machine.status in EXPECTED:
+                machine.boots(address, self.delay)
+            elif machine.status in RUNS:
+                machine.boots(address, 0)
+            else:
+                self._switch(machine, "off")
+
+    def _switch(self, machine: Machine, command: str) -> None:
+        """Have the driver do so, while MAAS goes on. Where it fails, so does what was ordered."""
+        if self.driver is None:
+            return
+        number, driver, parameters = machine.number, self.driver, dict(machine.parameters)
+        ended = machine._due[2] if machine._due else ""
+
+        def carry_out() -> None:
+            try:
+                power = driver(parameters, command)
+            except PowerError as error:
+                with self.lock:
+                    if machine.number == number:
+                        machine.fail(ended, f"Power {command} for the node failed: {error}")
+                return
+            with self.lock:
+                machine.power = power
+                machine.note(f"Node powered {power}")
+
+        self._switching = [thread for thread in self._switching if thread.is_alive()]
+        self._switching.append(threading.Thread(target=carry_out))
+        self._switching[-1].start()
+
+    def _power_state(self, machine: Machine) -> dict[str, str]:
+        if self.driver is not None:
+            self.lock.release()  # a BMC that does not answer keeps nobody else waiting
+            try:
+                machine.power = self.driver(dict(machine.parameters), "query")
+            except PowerError:
+                machine.power = "error"
+            finally:
+                self.lock.acquire()
+        return {"state": machine.power}
+
+    def close(self) -> None:
+        super().close()
+        for thread in self._switching:
+            thread.join()
+
     # -- HTTP -------------------------------------------------------------------------------------
     def line(self, method: str, path: str, query: dict[str, str]) -> str:
         return " ".join([method, path.removeprefix("/MAAS/api/2.0"), *([query["op"]] if "op" in query else [])])
 
     def answer(self, request: BaseHTTPRequestHandler, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         self._check(request.headers.get("Authorization") or "")
+        self.tick()
         data = parse_qsl(body.decode(), keep_blank_values=True)
         document = self._answer(request.command, path, query, data)
         return 204 if document is None else 200, document
@@ -166,8 +283,6 @@ class Maas(Site):
             raise Refused(401, "Authorization Error: Invalid API key.")
 
     def _answer(self, method: str, path: str, query: dict[str, str], data: list[tuple[str, str]]) -> Any:
-        for machine in self.machines.values():
-            machine.tick()
         words = path.removeprefix("/MAAS/api/2.0/").strip("/").split("/")
         kind, name = words[0], words[1] if len(words) > 1 else ""
         if kind == "machines" and not name and method == "GET":
@@ -179,6 +294,8 @@ class Maas(Site):
             if words[2:] == ["results"]:
                 return [{"id": 1, "results": machine.results}] if machine.results else []
             return self._machine(method, machine, query.get("op", ""), data)
+        if kind == "events" and query.get("op") == "query":
+            return self._events(query)
         if kind == "tags":
             return self._tag(method, name, query.get("op", ""), data)
         raise Refused(404, "Unknown API endpoint: " + path)
@@ -193,33 +310,60 @@ class Maas(Site):
                 found.append(document)
         return found
 
+    def _events(self, query: dict[str, str]) -> dict[str, Any]:
+        found = [
+            event
+            for machine in self.machines.values()
+            if query.get("id", machine.system_id) == machine.system_id
+            and query.get("hostname", machine.hostname) == machine.hostname
+            for event in machine.events
+        ]
+        return {"count": len(found), "events": found[::-1][: int(query.get("limit", 100))]}
+
     # -- machines ---------------------------------------------------------------------------------
     def _machine(self, method: str, machine: Machine, op: str, data: list[tuple[str, str]]) -> Any:
         number = list(self.machines).index(machine.system_id)
         if method == "GET":
-            return {"state": machine.power} if op == "query_power_state" else machine.document(number)
+            if op == "query_power_state":
+                return self._power_state(machine)
+            return dict(machine.parameters) if op == "power_parameters" else machine.document(number)
         given = dict(data)
-        machine.orders.append((op, given))
-        if op in ORDERS:
-            takes, under_way, end = ORDERS[op]
-            if machine.status not in takes:
-                raise Refused(409, f"{op} is not possible in status {STATUS[machine.status]}.")
-            machine.go(under_way, machine.ends.get(op, end), op, self.delay)
+        machine.orders.append((op or "update", given))
+        if method == "PUT":
+            prefix = "power_parameters_"
+            told = {key.removeprefix(prefix): value for key, value in data if key.startswith(prefix)}
+            machine.parameters.update({key: value for key, value in told.items() if key != "skip_check"})
+        elif op in ORDERS:
+            self._order(machine, op)
         elif op == "abort":
             if machine.status not in ABORTS:
                 raise Refused(409, f"Cannot abort in its current state: {STATUS[machine.status]}")
             machine.go(ABORTS[machine.status], None, op, 0)
+            self._switch(machine, "off")
         elif op in ("mark_broken", "mark_fixed"):
             machine.go(8 if op == "mark_broken" else 4, None, op, 0)
             machine.message = given.get("comment", "")
         elif op in ("power_on", "power_off"):
             machine.power = op.removeprefix("power_")
+            self._switch(machine, machine.power)
         elif op == "set_owner_data":
             merged = {**machine.owner_data, **given}
             machine.owner_data = {key: value for key, value in merged.items() if value}
         else:
             raise Refused(400, f"Unrecognised signature: method=POST op={op}")
         return machine.document(number)
+
+    def _order(self, machine: Machine, op: str) -> None:
+        takes, under_way, end = ORDERS[op]
+        if machine.status not in takes:
+            raise Refused(409, f"{op} is not possible in status {STATUS[machine.status]}.")
+        if op == "rescue_mode":
+            machine.earlier = machine.status
+        leaves = op == "exit_rescue_mode"
+        ends = machine.ends.get(op, machine.earlier if leaves else end)
+        off = op == "release" or (leaves and machine.earlier != 6)
+        machine.go(under_way, ends, op, self.delay if self.driver is None or off else float("inf"))
+        self._switch(machine, "off" if off else "cycle")
 
     # -- tags -------------------------------------------------------------------------------------
     def _tag(self, method: str, name: str, op: str, data: list[tuple[str, str]]) -> Any:

@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,23 +29,31 @@ class Refused(Exception):
 class Fault:
     """For requests whose line in ``asked`` the path fits.
 
-    ``how`` is a code to answer with, "drop" (the request is not looked at) or "lose" (it is done, and not answered).
+    ``how`` is a code to answer with, "drop" (the request is not looked at), "lose" (it is done, and not answered)
+    "slow" (it is done after ``seconds``), or one of the site's ``misfortunes``.
     """
 
     method: str
     path: str
     how: int | str
     times: int = 1
+    seconds: float = 0.0
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 class Site(ABC):
-    """Serves from its making to ``close``. ``asked`` lists the requests."""
+    """Serves from its making to ``close``, but for the time between ``die`` and ``rise``. ``asked`` lists the requests."""
 
     #: What is said with a fault's code, and as what.
     out_of_order = ("<html>out of order</html>", "text/html")
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.misfortunes: dict[int | str | None, Callable[[], None]] = {}
         self.asked: list[str] = []
         self.lock = threading.RLock()
         site = self
@@ -61,8 +70,12 @@ class Site(ABC):
             def log_message(self, *_words: object) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._handler = Handler
+        self._dead = False
+        self._serve(0)
+
+    def _serve(self, port: int) -> None:
+        self._server = Server(("127.0.0.1", port), self._handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
@@ -74,6 +87,16 @@ class Site(ABC):
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def die(self) -> None:
+        """Be as if killed: nobody listens, and whoever is connected hears nothing more."""
+        self._dead = True
+        self.close()
+
+    def rise(self) -> None:
+        """Be there again, at the same address."""
+        self._dead = False
+        self._serve(int(self._server.server_address[1]))
 
     @abstractmethod
     def answer(self, request: BaseHTTPRequestHandler, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
@@ -87,11 +110,17 @@ class Site(ABC):
         parts = urlsplit(request.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        line = self.line(request.command, parts.path, query)
         with self.lock:
-            line = self.line(request.command, parts.path, query)
             self.asked.append(line)
-            how = self._fault(request.command, line)
-            if how == "drop":
+            fault = self._fault(request.command, line)
+        how = fault.how if fault else None
+        if fault and how == "slow":
+            threading.Event().wait(fault.seconds)
+        with self.lock:
+            if how in self.misfortunes:
+                self.misfortunes[how]()
+            if self._dead or how == "drop":
                 self._hang_up(request)
                 return
             if isinstance(how, int):
@@ -101,18 +130,18 @@ class Site(ABC):
                 code, document = self.answer(request, parts.path, query, body)
             except Refused as refused:
                 code, document = refused.code, refused.document
-            if how == "lose":
+            if self._dead or how == "lose":
                 self._hang_up(request)
             elif isinstance(document, str):
                 self._say(request, code, document, "text/plain")
             else:
                 self._say(request, code, "" if document is None else json.dumps(document), "application/json")
 
-    def _fault(self, method: str, line: str) -> int | str | None:
+    def _fault(self, method: str, line: str) -> Fault | None:
         for fault in self.faults:
             if fault.times and fault.method == method and re.search(fault.path, line):
                 fault.times -= 1
-                return fault.how
+                return fault
         return None
 
     @staticmethod

@@ -102,20 +102,27 @@ def _sdr() -> str:
     return " ".join(f"0x{byte:02x}" for byte in record)
 
 
-def simulator() -> str:
-    """Path of ``ipmi_sim``; installs Debian's package where it is missing."""
+def installed(program: str, package: str) -> str:
+    """Path of a program; installs Debian's package where it is missing."""
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
     with exclusive("packages"):
-        if not shutil.which("ipmi_sim"):
+        if not shutil.which(program, path=path):
             env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             apt = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "-y", "-qq"]
-            for words in (["update"], ["install", "--no-install-recommends", "openipmi"]):
+            for words in (["update"], ["install", "--no-install-recommends", package]):
                 subprocess.run([*apt, *words], env=env, check=True, stdout=subprocess.DEVNULL)
-    found = shutil.which("ipmi_sim")
-    assert found, "openipmi is installed, and there is no ipmi_sim"
+    found = shutil.which(program, path=path)
+    assert found, f"{package} is installed, and there is no {program}"
     return found
 
 
-def _spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def simulator() -> str:
+    """Path of ``ipmi_sim``."""
+    return installed("ipmi_sim", "openipmi")
+
+
+def spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """A process that ends with the thread that started it; what it says is in ``folder``'s log."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
@@ -130,9 +137,11 @@ def _spawn(argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
 class Ipmi:
     """One BMC. ``chassis()`` and ``lan()`` are what it holds, whatever it says."""
 
-    def __init__(self, folder: Path, number: int = 1) -> None:
+    def __init__(self, folder: Path, number: int = 1, users: str = "") -> None:
+        """``users`` are further lines of the simulator's configuration."""
         self.folder = folder
         self.number = number
+        self.users = users
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -142,9 +151,15 @@ class Ipmi:
         return {"host": "127.0.0.1", "port": self.port, "username": USER, "password": PASSWORD}
 
     def start(self) -> None:
+        self.furnish()
+        self.run()
+        wait_until(self.answers, Deadline(60), what="ipmi_sim to answer", first=0.02)
+
+    def furnish(self) -> None:
+        """What its process needs, and the first settings."""
         words = {"folder": self.folder, "hook": self.folder / "hook", "user": USER, "password": PASSWORD}
         words |= {"port": self.port, "guid": f"{self.number:032x}", "sdr": _sdr()}
-        (self.folder / "lan.conf").write_text(LAN_CONF.format(**words))
+        (self.folder / "lan.conf").write_text(LAN_CONF.format(**words) + self.users)
         (self.folder / "sim.emu").write_text(EMULATOR.format(**words))
         (self.folder / "fru.bin").write_bytes(_fru())
         (self.folder / "hook").write_text(HOOK)
@@ -152,11 +167,13 @@ class Ipmi:
         (self.folder / "state").mkdir()
         (self.folder / "chassis").touch()
         self.set_lan("127.0.0.1")
-        argv = [simulator(), "-n", "-c", "lan.conf", "-f", "sim.emu", "-s", "state"]
-        self._process = _spawn(argv, self.folder)
-        wait_until(self._answers, Deadline(60), what="ipmi_sim to answer", first=0.02)
 
-    def _answers(self) -> bool | None:
+    def run(self) -> None:
+        """Its process, with whatever it held before."""
+        argv = [simulator(), "-n", "-c", "lan.conf", "-f", "sim.emu", "-s", "state"]
+        self._process = spawn(argv, self.folder)
+
+    def answers(self) -> bool | None:
         assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"ipmi_sim ended: {(self.folder / 'log').read_text()[-2000:]}")
@@ -318,7 +335,7 @@ class Redfish:
         text = SETTINGS.format(port=self.port, folder=self.folder, system=SYSTEM, tls=tls)
         (self.folder / "settings").write_text(text)
         program = Path(sys.executable).with_name("sushy-emulator")
-        self._process = _spawn([str(program), "--config", str(self.folder / "settings")], self.folder)
+        self._process = spawn([str(program), "--config", str(self.folder / "settings")], self.folder)
         wait_until(self._answers, Deadline(60), what="the Redfish service to answer", first=0.05)
 
     def _answers(self) -> bool | None:

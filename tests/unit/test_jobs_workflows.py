@@ -13,7 +13,10 @@ import yaml
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput, NotFound
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import HIDDEN
 
+from rackstead.jobs.execution import request_of
+from rackstead.jobs.model import Job
 from rackstead.jobs.workflows import Catalog, Workflow, secrets_of
+from rackstead.run import options_of
 
 OPTIONS = {
     "server": {"type": "str", "description": "A server."},
@@ -42,7 +45,7 @@ def test_every_playbook_of_the_collection_is_a_workflow() -> None:
     catalog = Catalog([])
     playbooks = {path.stem for path in (Path(__file__).parents[2] / "playbooks").glob("*.yml")}
     found, faults = catalog.read()
-    assert faults == [] and {one.name for one in found} == playbooks
+    assert faults == [] and {one.playbook.rpartition(".")[2] for one in found} == playbooks
     assert catalog.get("apply").playbook == "rackstead.infra.apply"
     assert "rackstead_url" in catalog.get("apply").options and "provider_pool_driver" in catalog.get("init").options
     assert catalog.get("start").targets({}) == ["provider"] == catalog.get("init").targets({})
@@ -66,6 +69,10 @@ def test_what_is_not_declared_has_defaults(tmp_path: Path) -> None:
         ({"role": "root"}, 'workflow.role: "root" is not valid; allowed: viewer, operator, admin'),
         ({"target": [1]}, "workflow.target"),
         ({"target": "rack {sever}"}, 'workflow.target: unknown key "sever"; did you mean "server"?'),
+        ({"target": "server:{serverz.id}"}, 'workflow.target: unknown key "serverz"'),
+        ({"forks": 0}, 'workflow.forks: "0" is not valid; allowed: 1 to 500'),
+        ({"playbook": "../evil"}, 'workflow.playbook: "../evil" is not valid'),
+        ({"playbook": "nowhere"}, 'there is no playbook "'),
         ({"timout": 3}, 'unknown key "timout"; did you mean "timeout"?'),
         ("yes", "workflow: not a mapping"),
     ],
@@ -84,6 +91,37 @@ def test_a_declaration_without_a_playbook_is_bad(tmp_path: Path) -> None:
     (tmp_path / "lonely.yml").unlink()
     with pytest.raises(InvalidInput, match="there is no playbook"):
         Catalog([tmp_path]).get("lonely")
+
+
+def test_a_workflow_may_have_another_name_than_its_playbook_and_work_on_many_hosts(tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text("[]")
+    found = declare(tmp_path, "short", {"playbook": "other", "forks": 20}).get("short")
+    assert (found.name, found.playbook, found.forks) == ("short", str(tmp_path / "other.yml"), 20)
+    job = Job("0" * 26, "short", "Short", {}, 1.0)
+    request = request_of(job, found, {})
+    assert "--forks 20" in options_of(request)
+    assert request.environment == {"RACKSTEAD_JOB": job.id}
+    assert "--forks" not in options_of(request_of(job, declare(tmp_path, "plain", {}).get("plain"), {}))
+
+
+def test_a_machine_has_variables_of_its_own_for_a_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = declare(tmp_path, "short", {}).get("short")
+    job = Job("0" * 26, "short", "Short", {}, 1.0)
+    site = tmp_path / "site"
+    assert request_of(job, found, {}).variable_files == ()
+    monkeypatch.setenv("RACKSTEAD_VARIABLES", str(site))
+    assert request_of(job, found, {}).variable_files == ()
+    site.mkdir()
+    (site / "short.yml").write_text("server: a\n")
+    assert options_of(request_of(job, found, {})) == f"-e @{site}/short.yml"
+
+
+def test_a_target_names_each_entry_of_a_list(tmp_path: Path) -> None:
+    options = {"servers": {"type": "list", "elements": "dict"}, "rack": {"type": "str"}}
+    found = declare(tmp_path, "many", {"target": "{rack} server:{servers.id|name}"}, options).get("many")
+    servers = [{"id": "a1", "name": "x"}, {"name": "b"}, {"id": "a1"}, {"other": 1}, {"id": "{rack}"}]
+    assert found.targets({"servers": servers, "rack": "R"}) == ["R server:a1", "R server:b", "R server:rack"]
+    assert found.targets({}) == [] == found.targets({"servers": "no list"})
 
 
 def test_an_unknown_workflow_is_told_with_the_nearest(workflow: Workflow) -> None:

@@ -43,7 +43,7 @@ BESIDE = ("group_vars", "host_vars")
 
 def pack(job: Job, workflow: Workflow, variables: dict[str, object], private: Path) -> Path:
     """The file to send. ``private`` is a directory of this attempt's own. Raises what is wrong with the files."""
-    request = request_of(job, workflow, variables)
+    request = replace(request_of(job, workflow, variables), variable_files=())  # those are this machine's
     place = private / "order"
     place.mkdir()
     inventory = _inventory(request, place)

@@ -25,7 +25,7 @@ from ..processes import NOBODY, end_all
 from ..run import Request
 from .documents import documents
 from .model import Job, Result
-from .workflows import Workflow, secrets_of
+from .workflows import Workflow, secrets_of, site_files
 
 #: Of the 3 seconds in which a cancelled job is over: for the processes to end by themselves, and until
 #: the process of the attempt must have seen to it.
@@ -33,6 +33,8 @@ GRACE = 1.0
 PATIENCE = 2.0
 
 
+#: Tells a playbook's tasks which job they belong to.
+JOB_VARIABLE = "RACKSTEAD_JOB"
 #: Exit codes of a process that was told to end: with its engine, say, or as a service manager stops a worker.
 TOLD_TO_END = (Exit.INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 
@@ -140,7 +142,7 @@ class Process:
             pipe = child.stdin
             if pipe is not None:
                 with pipe:
-                    pipe.write(json.dumps(self._order) + "\n")
+                    pipe.write(json.dumps(self._order, default=str) + "\n")
             self._watch(child, renew, every)
         except BrokenPipeError:
             child.kill()  # it ended before it had its order
@@ -206,8 +208,11 @@ def request_of(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Re
         limit=job.limit,
         tags=tuple(job.tags),
         inventory=workflow.inventory,
+        environment={JOB_VARIABLE: job.id},
+        variable_files=site_files(workflow.name),
         cookie=job.cookie,
         grace=GRACE,
+        forks=workflow.forks,
     )
 
 

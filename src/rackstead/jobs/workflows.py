@@ -24,16 +24,25 @@ from .documents import documents, faults
 
 #: Folders with playbooks of one's own, separated by colons.
 VARIABLE = "RACKSTEAD_WORKFLOWS"
+#: Folder with files of variables, NAME.yml for the workflow NAME: what is the same for all its jobs here.
+SITE = "RACKSTEAD_VARIABLES"
 COLLECTION = Path(deadline.__file__).resolve().parents[3]
 ROLES = ("viewer", "operator", "admin")
 LOWEST_PRIORITY = 9
 MOST_RETRIES = 100
 #: Seconds after which a file's time tells it from a later one.
 SETTLED = 2.0
-_QUOTED = re.compile(r"\{(\w+)\}")
+#: What a target's words quote: a variable, or the fields of each entry of a list, the first of them that is set.
+_QUOTED = re.compile(r"\{(\w+)(?:\.(\w+(?:\|\w+)*))?\}")
+#: Names of playbooks that lie beside the specs' folder.
+_PLAYBOOK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+MOST_FORKS = 500
 #: Names of Receptor nodes.
 NODE = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}"
-KEYS = ("title", "target", "priority", "timeout", "retries", "backoff", "role", "inventory", "node", "specs")
+KEYS = (
+    *("title", "target", "priority", "timeout", "retries", "backoff", "role", "inventory", "node", "specs"),
+    *("playbook", "forks"),
+)
 #: What a declaration's plain values may be: a test, and what is allowed in words.
 KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "priority": (lambda value: type(value) is int and 0 <= value <= LOWEST_PRIORITY, f"0 (first) to {LOWEST_PRIORITY}"),
@@ -41,6 +50,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "retries": (lambda value: type(value) is int and 0 <= value <= MOST_RETRIES, f"0 to {MOST_RETRIES}"),
     "backoff": (lambda value: type(value) in (int, float) and value > 0, "seconds, more than 0"),
     "role": (lambda value: value in ROLES, ", ".join(ROLES)),
+    "forks": (lambda value: type(value) is int and 1 <= value <= MOST_FORKS, f"1 to {MOST_FORKS}"),
     "node": (
         lambda value: isinstance(value, str) and re.fullmatch(NODE, value) is not None,
         "the name of a Receptor node: letters, digits, and _ . : - in between",
@@ -53,7 +63,8 @@ class Workflow:
     """One playbook and its declaration. ``options`` is its argument specification, whole.
 
     ``target`` holds names of variables whose values name what a job touches, and words, in which a variable in
-    braces stands for its value.
+    braces stands for its value; ``{servers.id|name}`` stands for that field of each entry of a list, in words of its own.
+    ``forks`` is on how many hosts a playbook works at once, 0: as many as Ansible's own settings say.
     """
 
     name: str
@@ -69,6 +80,7 @@ class Workflow:
     role: str = "operator"
     inventory: str = ""
     node: str = ""
+    forks: int = 0
 
     def targets(self, variables: Mapping[str, Any]) -> list[str]:
         """What a job with these variables touches: ``variable:value``, or the words with what they quote filled in."""
@@ -76,7 +88,7 @@ class Workflow:
         found: list[str] = []
         for name in self.target:
             if name not in self.options:
-                found.append(_QUOTED.sub(lambda match: str(given.get(match[1]) or ""), name).strip())
+                found += _words(name, given)
                 continue
             values = given[name] if isinstance(given[name], list) else [given[name]]
             found += [f"{name}:{one}" for one in values if one not in (None, "")]
@@ -112,6 +124,22 @@ class Workflow:
         for text in secrets_of(variables, self.masked(variables)):
             line = line.replace(text, HIDDEN)
         return line
+
+
+def _words(text: str, given: Mapping[str, Any]) -> list[str]:
+    """A target's words with what they quote; one for each entry of a list whose fields they quote."""
+    many = next((match for match in _QUOTED.finditer(text) if match[2]), None)
+    if many is None:
+        return [_QUOTED.sub(lambda match: str(given.get(match[1]) or ""), text).strip()]
+    entries = given.get(many[1]) if isinstance(given.get(many[1]), list) else []
+    named = [_first(entry, many[2].split("|")) for entry in entries or ()]
+    return [word for one in named if one for word in _words(text.replace(many[0], one), given)]
+
+
+def _first(entry: Any, fields: list[str]) -> str:
+    """The first of the fields that is set. Braces in it are no quotation."""
+    found = next((entry[name] for name in fields if entry.get(name)), "") if isinstance(entry, Mapping) else ""
+    return str(found).replace("{", "").replace("}", "")
 
 
 def secrets_of(variables: Any, masked: Any) -> list[str]:
@@ -187,6 +215,13 @@ def own_folders() -> list[Path]:
     return [Path(text).expanduser().absolute() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
 
 
+def site_files(name: str) -> tuple[Path, ...]:
+    """The file with this machine's variables for a workflow, if there is one. What is ordered comes before them."""
+    folder = os.environ.get(SITE, "")
+    path = Path(folder).expanduser().absolute() / f"{name}.yml"
+    return (path,) if folder and path.is_file() else ()
+
+
 def _read(place: Path, path: Path) -> Workflow | None:
     """The workflow that a file declares, or None if it declares none."""
     document = _load(path)
@@ -205,16 +240,26 @@ def _read(place: Path, path: Path) -> Workflow | None:
     if own:
         options |= _main(_load(path.with_name("connection.yml")))["options"]
     fields = _fields(f"{path}: workflow", declared, options, problems)
-    playbook = place / f"{path.stem}.yml"
+    playbook = place / f"{_playbook(f'{path}: workflow', declared, path.stem, problems)}.yml"
     if not playbook.is_file():
         problems.add(str(path), f'there is no playbook "{playbook}"')
     problems.raise_if_any()
     inventory = str((path.parent / declared["inventory"]).resolve()) if "inventory" in declared else ""
     title = str(declared.get("title") or main.get("short_description") or path.stem)
-    name = f"{NAMESPACE}.{path.stem}" if own else str(playbook)
+    name = f"{NAMESPACE}.{playbook.stem}" if own else str(playbook)
     description = main.get("description") or ""
     text = "\n".join(description) if isinstance(description, list) else str(description)
     return Workflow(path.stem, name, title, text, options, inventory=inventory, **fields)
+
+
+def _playbook(where: str, declared: Mapping[str, Any], name: str, problems: Problems) -> str:
+    """The playbook's name, which is the workflow's if the declaration says no other."""
+    given = declared.get("playbook", name)
+    if isinstance(given, str) and _PLAYBOOK.fullmatch(given):
+        return given
+    if "playbook" in declared:
+        problems.add(f"{where}.playbook", f'"{given}" is not valid', "the name of a playbook in the folder above")
+    return name
 
 
 #: Documents by their path, each with what told that its file is still the same.
@@ -261,6 +306,7 @@ def _fields(where: str, declared: Mapping[str, Any], options: Mapping[str, Any],
             problems.add(f"{where}.target", f'"{target}" is not valid', "names of variables, or words, in a list")
         else:
             found["target"] = tuple(target)
-            for name in (name for text in target for name in _QUOTED.findall(text) if name not in options):
+            quoted = [name for text in target for name, _fields in _QUOTED.findall(text)]
+            for name in (name for name in quoted if name not in options):
                 problems.unknown(f"{where}.target", name, options)
     return found

@@ -24,7 +24,7 @@ from ..jobs.model import Job, JobState
 from ..jobs.service import Order
 from ..jobs.workflows import Workflow
 from ..run import FILES, TEMPLATE_SIGNS, Interrupted, Outcome, Request, TaskResult, collect, is_folder
-from ..terminal import Terminal
+from ..terminal import Rows, Terminal
 from ..watching import Event, as_runner_says, watched
 from .client import PATIENCE
 from .config import Choice, write_private
@@ -49,7 +49,9 @@ SAVED = ("plan_file", "destroy_saved")
 CANCELLED_IN = 30.0
 
 
-def play(choice: Choice, request: Request, title: str, terminal: Terminal, *, verbose: bool) -> Outcome:
+def play(
+    choice: Choice, request: Request, title: str, terminal: Terminal, *, verbose: bool, rows: Rows | None = None
+) -> Outcome:
     """Run a playbook of the collection as a job, and show how it goes.
 
     It is run once, as it is here. Ctrl-C cancels the job; a signal from elsewhere (the terminal was closed) does not.
@@ -73,6 +75,7 @@ def play(choice: Choice, request: Request, title: str, terminal: Terminal, *, ve
                 verbose=verbose,
                 narrate=False,
                 take=lambda event: note(event, seen),
+                rows=rows,
             )
             outcome = outcome_of(remote, remote.show(job.id), seen)
             take_back(request, outcome)

@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: A busy BMC drops packets: each is sent so often, and waited for so long, in seconds.
 SENT_AGAIN = 4
 ANSWER = 2.0
+#: The same for one that may be leaving its address meanwhile.
+LEAVING_TIMES = 2
+LEAVING = 0.7
 #: Whoever changes LAN settings holds this lock for well under a second; longer, and its holder is gone.
 LOCK_PATIENCE = 5.0
 SELF = 0x20
@@ -218,13 +221,14 @@ class Ipmi:
             ":".join(f"{byte:02x}" for byte in self._parameter(channel, MAC)[:6]),
         )
 
-    def set_lan(self, before: Lan, after: Lan) -> None:
+    def set_lan(self, after: Lan) -> None:
         """Change what differs, the address last: the BMC may leave at once, and then its answer is missed.
 
         Raises Unreachable where an answer is missed; whether the change was made is to be seen then.
         """
         channel = self.channel()
         self._lock(channel)
+        before = self.lan()
         steps: list[tuple[int, bytes]] = []
         if after.source != before.source:
             steps.append((SOURCE, bytes([2 if after.source == "dhcp" else 1])))
@@ -235,7 +239,9 @@ class Ipmi:
             steps.append((VLAN, (after.vlan | 0x8000 if after.vlan else 0).to_bytes(2, "little")))
         if after.address != before.address:
             steps.append((ADDRESS, ipaddress.IPv4Address(after.address).packed))
-        self._session.interface.max_retries = 1  # an answer that is missed from here on may never come
+        # An answer that is missed from here on may never come: the BMC may be gone to its new address.
+        self._session.interface.max_retries = LEAVING_TIMES - 1
+        self._session.interface.set_timeout(LEAVING)
         for number, data in [*steps, (LOCK, bytes([LOCK_COMMIT])), (LOCK, bytes([LOCK_FREE]))]:
             try:
                 self._set_parameter(channel, number, data)
@@ -261,6 +267,22 @@ class Ipmi:
             return True
 
         wait_until(taken, deadline, what="the lock on the LAN settings", first=0.2)
+
+    def settle_lan(self) -> None:
+        """Have nobody's unfinished change in the settings: a BMC may show what was never committed as if it were so.
+
+        Whoever is at work has LOCK_PATIENCE seconds to finish; a holder that died has its change taken back.
+        """
+        channel, deadline = self.channel(), Deadline(LOCK_PATIENCE)
+
+        def free() -> bool | None:
+            held = self._parameter(channel, LOCK)[0] & 0x03 == LOCK_HELD
+            if held and deadline.expired():
+                self._set_parameter(channel, LOCK, bytes([LOCK_FREE]))
+                held = False
+            return None if held else True
+
+        wait_until(free, deadline, what="the lock on the LAN settings", first=0.2)
 
     def release_lan(self) -> None:
         """Give the lock back that a change could not, because the BMC was gone to its new address by then."""

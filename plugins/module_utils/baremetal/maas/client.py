@@ -47,6 +47,10 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+class Busy(OperationFailed):
+    """MAAS is there and cannot do it now (503), for want of an address for example. Nothing was done."""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where MAAS is and who asks. ``timeout`` is in seconds, for each answer."""
@@ -168,7 +172,7 @@ class Maas:
             return Unreachable(f"is not ready ({code}): {text}", where=self.where)
         if 300 <= code < 400:
             return Unsupported(f"sends {path} elsewhere ({code}); is the URL right?", where=self.where)
-        kinds = {403: Denied, 404: NotFound, 409: Conflict}
+        kinds = {403: Denied, 404: NotFound, 409: Conflict, 503: Busy}
         return kinds.get(code, OperationFailed)(f"{method} {path}: {code}: {text}", where=self.where)
 
     # -- machines ---------------------------------------------------------------------------------
@@ -212,6 +216,19 @@ class Maas:
                     said = _decoded(result.get("stderr")) or _decoded(result.get("output"))
                     failed.append((str(result.get("name")), str(result.get("exit_status", "")), said))
         return failed
+
+    def power_parameters(self, system_id: str) -> Mapping[str, Any]:
+        """How MAAS reaches the machine's BMC: power_address, power_user, power_pass and more, by the kind of BMC."""
+        found = self.get(f"machines/{system_id}/", op="power_parameters")
+        return found if isinstance(found, Mapping) else {}
+
+    def set_power_address(self, system_id: str, address: str) -> None:
+        """Tell MAAS where the machine's BMC is. What else it knows of the BMC stays."""
+        self.put(f"machines/{system_id}/", power_parameters_power_address=address)
+
+    def power_state(self, system_id: str) -> str:
+        """The power as the BMC shows it to MAAS now: on, off, unknown, or error where MAAS cannot ask it."""
+        return str(self.get(f"machines/{system_id}/", op="query_power_state")["state"])
 
     # -- tags -------------------------------------------------------------------------------------
     def tag(self, name: str) -> Mapping[str, Any] | None:

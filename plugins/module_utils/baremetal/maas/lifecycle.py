@@ -25,15 +25,20 @@ from .model import (
     DEPLOYED,
     DEPLOYING,
     DISK_ERASING,
+    ENTERING_RESCUE,
+    EXITING_RESCUE,
     FAILED,
     FAILED_COMMISSIONING,
     FAILED_DEPLOYMENT,
     FAILED_DISK_ERASING,
+    FAILED_ENTERING_RESCUE,
+    FAILED_EXITING_RESCUE,
     FAILED_TESTING,
     NEW,
     READY,
     RELEASING,
     RELEASING_FAILED,
+    RESCUE,
     RESERVED,
     TESTING,
     Machine,
@@ -54,24 +59,40 @@ class Goal:
     hints: Mapping[int, str] = field(default_factory=dict)
 
 
+#: From these MAAS takes a machine out of rescue mode, to where it was before.
+_TO_LEAVE_RESCUE = dict.fromkeys((RESCUE, FAILED_ENTERING_RESCUE, FAILED_EXITING_RESCUE), "exit_rescue_mode")
 _TO_RELEASE = (DEPLOYED, ALLOCATED, RESERVED, FAILED_DEPLOYMENT, RELEASING_FAILED, FAILED_DISK_ERASING)
 GOALS = {
     "ready": Goal(
         frozenset({READY}),
-        frozenset({COMMISSIONING, TESTING, RELEASING, DISK_ERASING}),
-        {NEW: "commission", FAILED_COMMISSIONING: "commission", FAILED_TESTING: "commission", BROKEN: "mark_fixed"},
+        frozenset({COMMISSIONING, TESTING, RELEASING, DISK_ERASING, EXITING_RESCUE}),
+        {
+            **dict.fromkeys((NEW, FAILED_COMMISSIONING, FAILED_TESTING), "commission"),
+            BROKEN: "mark_fixed",
+            **_TO_LEAVE_RESCUE,
+        },
         dict.fromkeys(_TO_RELEASE, "state released gives it back first"),
     ),
     "deployed": Goal(
         frozenset({DEPLOYED}),
-        frozenset({DEPLOYING}),
-        {READY: "deploy", ALLOCATED: "deploy"},
+        frozenset({DEPLOYING, EXITING_RESCUE}),
+        {READY: "deploy", ALLOCATED: "deploy", **_TO_LEAVE_RESCUE},
         {NEW: "state ready commissions it first", FAILED_DEPLOYMENT: "state released gives it back first"},
     ),
     "released": Goal(
         frozenset({READY, NEW}),
         frozenset({RELEASING, DISK_ERASING}),
         dict.fromkeys(_TO_RELEASE, "release"),
+    ),
+    "rescue": Goal(
+        frozenset({RESCUE}),
+        frozenset({ENTERING_RESCUE}),
+        dict.fromkeys((READY, ALLOCATED, DEPLOYED, BROKEN, FAILED_ENTERING_RESCUE), "rescue_mode"),
+        {
+            NEW: "state ready commissions it first",
+            EXITING_RESCUE: "wait for it",
+            FAILED_EXITING_RESCUE: "state ready takes it out first",
+        },
     ),
     "broken": Goal(
         frozenset({BROKEN}),
@@ -81,12 +102,13 @@ GOALS = {
 }
 #: What op=abort stops.
 ABORTED = {COMMISSIONING, TESTING, DEPLOYING, DISK_ERASING}
-STATES = (*GOALS, "aborted")
+STATES = ("ready", "deployed", "released", "rescue", "broken", "aborted")
 LEADS_TO = {
     "ready": (READY, "Ready"),
     "deployed": (DEPLOYED, "Deployed"),
     "released": (READY, "Ready"),
     "broken": (BROKEN, "Broken"),
+    "rescue": (RESCUE, "Rescue mode"),
 }
 
 
@@ -147,7 +169,8 @@ def _steps(machine: Machine, order: Order) -> list[str]:
 def _no_way(machine: Machine, state: str, goal: Goal) -> Conflict:
     hint = goal.hints.get(machine.status, "")
     if not hint and machine.status in BUSY:
-        hint = "wait for it, or stop it with state aborted"
+        stop = ", or stop it with state aborted" if machine.status in ABORTED else ""
+        hint = f"wait for it{stop}"
     what = f"is {machine.status_name}: there is no way from there to state {state}"
     return Conflict(what, where=f"machine {machine.hostname}", hint=hint)
 
@@ -197,7 +220,8 @@ def _arrive(maas: Maas, before: Machine, order: Order, deadline: Deadline) -> Ma
     aborting = order.state == "aborted"
     there = frozenset(range(23)) - BUSY if aborting else GOALS[str(order.state)].there
     seen = before
-    fresh = not _steps(before, order)
+    orders = _steps(before, order)
+    fresh, left_rescue = not orders, "exit_rescue_mode" in orders
 
     def arrived() -> Machine | None:
         nonlocal seen, fresh
@@ -208,6 +232,9 @@ def _arrive(maas: Maas, before: Machine, order: Order, deadline: Deadline) -> Ma
             return seen
         if fresh and seen.status in FAILED and not aborting:
             raise _failure(maas, seen)
+        if fresh and left_rescue and seen.status not in BUSY:
+            what = f"left rescue mode and is {seen.status_name}, as before, not {order.state}"
+            raise Conflict(what, where=f"machine {seen.hostname}")
         return None
 
     what = f"machine {before.hostname} to be {'idle' if aborting else order.state}"

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Crash safety of provisioning: a run, or a peer, is killed at every point where that could matter.
+
+One undisturbed run tells the points: the beginning and the end of each step, and what lies around each write
+into the state store, each order to MAAS, each run of SUM and each LAN parameter. Then each server of a rack is
+provisioned by a process that is killed with SIGKILL at a point of its own, and by another one after it. The
+peers must hold the same in the end as after the undisturbed run, with one commissioning and one push of BIOS
+settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.model import NAMES
+from testbed import rack as racks
+
+from tests.integration.provisioning import Run, orders, unfinished
+
+#: Runs at once: each waits for its peers most of the time.
+AT_ONCE = 4
+#: Boots and orders are as quick as can be: what is looked for lies in the order of things.
+PACE = {"boot": 0.05, "delay": 0.05}
+
+
+def told(points: Sequence[str]) -> list[str]:
+    """Of the points of a run, those where a kill leaves something else behind than at the one before.
+
+    That is the first and the last of each step, and those right after something was told to somebody, or
+    written down. Just before it, all is as it was after the last.
+    """
+    chosen = [point for point in points if point.endswith(": begin") or ": after " in point]
+    reads = ("after sum GetCurrentBiosCfg",)
+    return [point for point in chosen if not any(word in point for word in reads)]
+
+
+def in_turn(work: Callable[[int, str], list[str]], points: Sequence[str]) -> list[str]:
+    """Do the work for all points, a few at a time; a server each, from the second on. Returns what went wrong."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(work, range(2, len(points) + 2), points)
+        return [line for lines in found for line in lines]
+
+
+@pytest.mark.timeout(600)
+def test_a_run_that_is_killed_is_taken_up_by_the_next(undisturbed: list[str]) -> None:
+    points = told(undisturbed)
+    assert {point.partition(":")[0] for point in points} == set(NAMES)
+    with racks.running(len(points) + 1, **PACE) as rack:
+
+        def killed(number: int, point: str) -> list[str]:
+            run = Run(rack, number, point)
+            if run.ended() != -9:
+                return [f"{run}: ended before: {run.log.read_text()}"]
+            again = Run(rack, number)
+            if again.ended():
+                return [f"{run}: and then: {again.log.read_text()}"]
+            return [f"{run}: not so: {', '.join(wrong)}"] if (wrong := unfinished(rack, number)) else []
+
+        assert in_turn(killed, points) == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Iterator[list[str]]:
+    """The points of a run that nobody disturbs, and of which a second finds nothing to do."""
+    with racks.running(1, **PACE) as rack:
+        points = Run(rack, 1).ok()
+        assert unfinished(rack, 1) == []
+        before = orders(rack.servers[0])
+        Run(rack, 1).ok()
+        assert unfinished(rack, 1) == [] and orders(rack.servers[0]) == before
+        yield points
