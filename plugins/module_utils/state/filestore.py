@@ -50,6 +50,10 @@ class FileBackend:
                     self._commit(transaction.changes)
                 return result
 
+    def stamp(self) -> str | None:
+        """Times of files are too coarse to tell two writes apart."""
+        return None
+
     def close(self) -> None:
         """Nothing is kept open between transactions."""
 
@@ -185,6 +189,9 @@ class FileTransaction:
                 if len(found) == query.limit:
                     break
         return found
+
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
 
     def kinds(self) -> list[str]:
         entries = list(self.root.iterdir()) if self.root.exists() else []

@@ -129,11 +129,20 @@ class SurrealBackend:
         except Failed as error:
             raise OperationFailed(str(error), where=self._connection.where) from error
 
+    def stamp(self) -> str | None:
+        """The count of writes."""
+        return self.run(_count, write=False)
+
     def close(self) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
             if connection:
                 connection.close()
+
+
+def _count(transaction: Transaction) -> str:
+    assert isinstance(transaction, SurrealTransaction)
+    return str(transaction.seen)
 
 
 class SurrealTransaction:
@@ -142,7 +151,7 @@ class SurrealTransaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         first = "(SELECT VALUE n FROM ONLY writes:count) ?? 0"
-        self._seen, nanoseconds = connection.query(f"RETURN {first}; RETURN time::nano(time::now())", {})
+        self.seen, nanoseconds = connection.query(f"RETURN {first}; RETURN time::nano(time::now())", {})
         self._time = float(nanoseconds / 1e9)
         self._reads = 0
         #: what is to be written, as text so that nobody changes it any more; None for what is to be removed
@@ -205,6 +214,9 @@ class SurrealTransaction:
         [found] = self._connection.query(SELECT.format(after=after), values)
         return [(one["k"], _row(one["content"])) for one in found]
 
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
+
     def kinds(self) -> list[str]:
         """Leaps from the first record of a kind to the first of the next. No kind has a space in its name."""
         known = {kind for (kind, _key), text in self.changes.items() if text}
@@ -229,7 +241,7 @@ class SurrealTransaction:
         if self._reads < 2:
             return True
         [seen] = self._connection.query("RETURN (SELECT VALUE n FROM ONLY writes:count) ?? 0", {})
-        return bool(seen == self._seen)
+        return bool(seen == self.seen)
 
     def commit(self) -> bool:
         if not self.changes:
@@ -240,7 +252,7 @@ class SurrealTransaction:
             if text
         ]
         removed = [_id(kind, key) for (kind, key), text in self.changes.items() if not text]
-        self._connection.query(COMMIT, {"seen": self._seen, "sets": sets, "removed": removed})
+        self._connection.query(COMMIT, {"seen": self.seen, "sets": sets, "removed": removed})
         return True
 
 

@@ -133,11 +133,8 @@ class Service:
         descending: bool = True,
     ) -> list[Job]:
         """Jobs by time, the newest first; ``after`` is the id of the last one seen."""
-        where: dict[str, Any] = {"state": list(states)} if states else {}
-        where |= {"workflow": workflow} if workflow else {}
-        where |= {"who": who} if who else {}
-        found = self.store.list(JOB, Query(where, after=after, descending=descending, limit=limit))
-        return [Job.of(record) for record in found]
+        query = wanted(states=states, workflow=workflow, who=who, after=after, limit=limit, descending=descending)
+        return [Job.of(record) for record in self.store.list(JOB, query)]
 
     def events(self, job_id: str, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any]]:
         """The job's events with numbers above ``after``; with ``follow`` until the job is over."""
@@ -178,6 +175,14 @@ class Service:
             except OSError as error:
                 if error.errno not in (errno.ENXIO, errno.ENOENT, errno.EAGAIN, errno.EACCES):
                     raise  # those mean: nobody listens, or has been told often enough
+
+
+def wanted(*, states: Sequence[str], workflow: str, who: str, after: str, limit: int, descending: bool) -> Query:
+    """What ``Service.jobs`` asks the store for."""
+    where: dict[str, Any] = {"state": list(states)} if states else {}
+    where |= {"workflow": workflow} if workflow else {}
+    where |= {"who": who} if who else {}
+    return Query(where, after=after, descending=descending, limit=limit)
 
 
 def ring(bell: Path) -> None:

@@ -25,6 +25,7 @@ from .limits import Limits
 from .logs import AccessLog
 from .metrics import Metrics
 from .problems import Json, described
+from .ready import Answers, Lines
 from .schemas import Health, Problem
 from .tokens import Tokens
 from .traced import Traced
@@ -54,6 +55,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.gate = Gate(Tokens(service.store))
     app.state.stopping = asyncio.Event()
     app.state.metrics = Metrics(service)
+    app.state.lines, app.state.answers = Lines(service.store), Answers(service.store)
     app.state.health = (0.0, {})
     problems.install(app)
     app.add_middleware(Limits)
@@ -61,7 +63,14 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.traces = traces("server")
     if app.state.traces:
         app.add_middleware(Traced, traces=app.state.traces)
-    for part in (router, routes_jobs.router, routes_state.router, routes_webhooks.router, web.router):
+    for part in (
+        router,
+        routes_jobs.lists,
+        routes_jobs.router,
+        routes_state.router,
+        routes_webhooks.router,
+        web.router,
+    ):
         app.include_router(part)
     describe(app)
     return app

@@ -197,5 +197,8 @@ class Timed:
         with self._seen[write].time():
             return self.backend.run(work, write=write)
 
+    def stamp(self) -> str | None:
+        return self.backend.stamp()
+
     def close(self) -> None:
         self.backend.close()
