@@ -172,7 +172,7 @@ def ended_at_once() -> Iterator[None]:
     pexpect sleeps for a tenth of a second after it has closed a terminal, in case its process still is at it.
     ansible-runner closes it when the process is gone, so each run would pay for nothing.
     """
-    import pexpect
+    from ansible_runner.runner import pexpect
 
     usual = pexpect.spawn
 

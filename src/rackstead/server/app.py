@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from ..jobs.service import Service
 from ..tracing import traces
 from ..web import routes as web
-from . import problems, routes_jobs, routes_state, routes_webhooks
+from . import problems, routes_jobs, routes_state, routes_tokens, routes_webhooks
 from .gate import SHOWN, Gate
 from .limits import Limits
 from .logs import AccessLog
@@ -57,6 +57,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.metrics = Metrics(service)
     app.state.lines, app.state.answers = Lines(service.store), Answers(service.store)
     app.state.health = (0.0, {})
+    app.state.verifying = asyncio.Lock()
     problems.install(app)
     app.add_middleware(Limits)
     app.add_middleware(AccessLog)
@@ -68,6 +69,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
         routes_jobs.lists,
         routes_jobs.router,
         routes_state.router,
+        routes_tokens.router,
         routes_webhooks.router,
         web.router,
     ):
