@@ -519,6 +519,7 @@ def test_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert told == [
         ("webhook.add", "ok"),
         ("webhook.test", "ok"),
+        *[("webhook.rotate", "ok"), ("webhook.test", "ok")] * 2,
         ("webhook.test", "failed"),
         ("webhook.remove", "ok"),
     ]

@@ -74,6 +74,8 @@ class Memory:
     def now(self) -> float:
         return 1_700_000_000.5
 
+    far = False
+
     def stamp(self) -> str | None:
         return None
 

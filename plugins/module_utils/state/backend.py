@@ -38,6 +38,10 @@ class Transaction(Protocol):
 
 
 class Backend(Protocol):
+    @property
+    def far(self) -> bool:
+        """Whether other machines may use the same store."""
+
     def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
         """Call ``work`` in a serialisable transaction: all or nothing, durable when this returns.
 

@@ -34,6 +34,8 @@ LOCK, GATE, JOURNAL, SCRATCH = ".lock", ".gate", ".journal", ".tmp"
 
 
 class FileBackend:
+    far = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
 

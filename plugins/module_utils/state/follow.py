@@ -78,6 +78,10 @@ class Following:
             except _Moved as moved:
                 self._follow(backend, moved)
 
+    @property
+    def far(self) -> bool:
+        return self._backend.far
+
     def stamp(self) -> str | None:
         """Where a store has moved, its old place is written to once more: so whoever asks there goes on, too."""
         backend = self._backend

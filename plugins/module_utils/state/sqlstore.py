@@ -86,6 +86,10 @@ class SqlBackend:
         what = f"a transaction on {self.database.where} that meets no conflict"
         return wait_until(attempt, Deadline(RETRY_SECONDS), what=what, first=first, most=most)[0]
 
+    @property
+    def far(self) -> bool:
+        return self.database.far
+
     def stamp(self) -> str | None:
         if not self._made:
             return None  # by and by somebody reads
@@ -366,6 +370,8 @@ class Database(ABC):
     many: str
     #: gives what stays the same as long as nobody writes; empty where ``watch`` tells that
     snapshot: str = ""
+    #: whether other machines may use it
+    far: bool = False
 
     def watch(self) -> Watch | None:
         """What tells without a transaction whether somebody has written, if there is such a thing."""
@@ -484,6 +490,7 @@ class Sqlite(Database):
 
 
 class Postgres(Database):
+    far = True
     clock = "SELECT extract(epoch FROM clock_timestamp())::double precision"
     columns = f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('{TABLE}') AND attnum > 0"
     # two transactions with one snapshot see the same rows; numbers of transactions are those of one server

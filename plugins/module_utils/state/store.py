@@ -314,6 +314,11 @@ class Store:
         query = Query(after=audit.key_of(seq), limit=PAGE)
         return self.backend.run(lambda tx: tx.scan(AUDIT, query), write=False)
 
+    @property
+    def far(self) -> bool:
+        """Whether other machines may use the same store."""
+        return self.backend.far
+
     def stamp(self) -> str | None:
         """The same as long as nobody writes to the store; None where its kind of store cannot tell. Cheap to ask."""
         return self.backend.stamp()

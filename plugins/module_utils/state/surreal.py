@@ -92,7 +92,8 @@ def told(where: str) -> Iterator[None]:
 class SurrealBackend:
     """One connection, used by one thread at a time and opened by the first transaction."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], *, far: bool = False) -> None:
+        self.far = far
         self._connect = connect
         self._connection: Connection | None = None
         self._lock = threading.RLock()
@@ -346,7 +347,7 @@ def server(url: str) -> SurrealBackend:
     password = unquote(parts.password or "") or os.environ.get("RACKSTEAD_STATE_PASSWORD", "")
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     library()
-    return SurrealBackend(lambda: _connected(place, names, user, password))
+    return SurrealBackend(lambda: _connected(place, names, user, password), far=True)
 
 
 def _connected(place: str, names: list[str], user: str, password: str) -> Connection:

@@ -17,7 +17,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, 
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ..jobs.execution import answer_file
 from ..jobs.model import Job, JobState
 from ..jobs.service import Order, Service, wanted
 from ..jobs.workflows import Workflow
@@ -123,7 +122,7 @@ def results(request: Request, caller: Viewer, job_id: Id) -> Response:
     service = service_of(request)
     job = visible(service, caller, job_id)
     try:
-        text = answer_file(service.place(job_id), job.execution).read_bytes()
+        text = service.answer(job)
     except FileNotFoundError as error:
         raise Refusal(404, f"job {job_id} has left no results") from error
     return Response(text, media_type="application/json")

@@ -18,7 +18,7 @@ from fastapi import Query as Parameter
 from starlette.concurrency import run_in_threadpool
 
 from ..jobs import schedules
-from ..jobs.model import INPUT, JOB, KEY, OPEN
+from ..jobs.model import INPUT, JOB, KEY, OPEN, PART
 from ..jobs.service import WORKER, Order
 from ..web.sessions import SESSION
 from ..webhooks import registry
@@ -48,7 +48,7 @@ IfMatch = Annotated[
     str, Header(pattern=r'^("?\d{1,15}"?)?$', description="Only if the record is at this version; 0: if there is none.")
 ]
 #: Never shown, and never written from outside.
-PRIVATE = (INPUT, KEY, SESSION, TOKEN, *registry.KINDS)
+PRIVATE = (INPUT, KEY, PART, SESSION, TOKEN, *registry.KINDS)
 MANAGED = (*RESERVED, *PRIVATE, JOB, OPEN, WORKER, schedules.SCHEDULE)
 ETAG = {"headers": {"ETag": {"description": "The version", "schema": {"type": "string"}}}}
 
