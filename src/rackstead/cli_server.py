@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from .answers import Exit
-from .blocks import STYLE, Where, refuse_at_a_server, registered
+from .blocks import STYLE, Where, registered, server_of
 from .cli_jobs import Data, State, jobs, who
 from .options import Job as Command
 from .options import guarded
@@ -26,7 +24,6 @@ from .view_jobs import time_of
 
 if TYPE_CHECKING:
     from .jobs.service import Service
-    from .server.tokens import Token
 
 token = typer.Typer(
     help="Tokens for the REST API.", epilog="Example: rackstead token create anna --role operator", **STYLE
@@ -104,14 +101,6 @@ def begin(told: Command, service: Service) -> None:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is.")]
 
 
-@contextmanager
-def here(where: Where, what: str) -> Iterator[Service]:
-    """The service of this machine. Raises BadUsage where a server is meant."""
-    refuse_at_a_server(where, what)
-    with jobs(where.state, "") as service:
-        yield service
-
-
 @registered(token, "token create", epilog="Example: rackstead token create anna --role operator --days 90")
 def create(
     told: Command,
@@ -129,12 +118,17 @@ def create(
     days: Annotated[float, typer.Option("--days", min=0, metavar="N", help="Good for so long. 0: for ever.")] = 0.0,
 ) -> int:
     """Make a token. It is printed now, and never again."""
-    from .server import tokens
+    with server_of(where, told) as server:
+        if server:
+            wanted = {"name": name, "role": role, "workflows": workflows or [], "targets": targets or [], "days": days}
+            text = str(server.client.send("POST", "/tokens", wanted)["token"])
+        else:
+            from .server import tokens
 
-    with here(where, "token create") as service:
-        text = tokens.create(
-            service.store, name, role, *who(), workflows=workflows or (), targets=targets or (), days=days
-        )
+            with jobs(where.state, "") as service:
+                text = tokens.create(
+                    service.store, name, role, *who(), workflows=workflows or (), targets=targets or (), days=days
+                )
     told.terminal.show(text)
     return told.end(Exit.OK, [], {"name": name, "token": text})
 
@@ -142,25 +136,29 @@ def create(
 @registered(token, "token list", epilog="Example: rackstead token list")
 def list_(told: Command, where: Where) -> int:
     """All tokens, without what they are."""
-    from .server import tokens
+    with server_of(where, told) as server:
+        if server:
+            found = list(server.client.get("/tokens")["items"])
+        else:
+            from .server import tokens
 
-    with here(where, "token list") as service:
-        found = tokens.every(service.store)
+            with jobs(where.state, "") as service:
+                found = [vars(one) for one in tokens.every(service.store)]
     told.terminal.show(tokens_table(found))
-    return told.end(Exit.OK, [], {"tokens": [vars(one) for one in found]})
+    return told.end(Exit.OK, [], {"tokens": found})
 
 
-def tokens_table(found: list[Token]) -> RenderableType:
+def tokens_table(found: list[dict[str, Any]]) -> RenderableType:
     if not found:
         return Text("no tokens", style="dim")
     rows = [
         {
-            "NAME": Text(one.name, style="bold"),
-            "ROLE": Text(one.role),
-            "WORKFLOWS": Text(", ".join(one.workflows) or "all"),
-            "TARGETS": Text(", ".join(one.targets) or "all"),
-            "EXPIRES": Text(time_of(one.expires) if one.expires else "never"),
-            "USED": Text(time_of(one.used)),
+            "NAME": Text(one["name"], style="bold"),
+            "ROLE": Text(one["role"]),
+            "WORKFLOWS": Text(", ".join(one["workflows"]) or "all"),
+            "TARGETS": Text(", ".join(one["targets"]) or "all"),
+            "EXPIRES": Text(time_of(one["expires"]) if one["expires"] else "never"),
+            "USED": Text(time_of(one["used"])),
         }
         for one in found
     ]
@@ -170,9 +168,15 @@ def tokens_table(found: list[Token]) -> RenderableType:
 @registered(token, "token revoke", epilog="Example: rackstead token revoke anna")
 def revoke(told: Command, name: Name, where: Where) -> int:
     """Take a token back. Servers refuse it within two seconds."""
-    from .server import tokens
+    with server_of(where, told) as server:
+        if server:
+            from .remote.client import quoted
 
-    with here(where, "token revoke") as service:
-        tokens.revoke(service.store, name, *who())
+            server.client.send("DELETE", f"/tokens/{quoted(name)}")
+        else:
+            from .server import tokens
+
+            with jobs(where.state, "") as service:
+                tokens.revoke(service.store, name, *who())
     told.terminal.show(f"{name}: revoked")
     return told.end(Exit.OK, [])

@@ -102,6 +102,33 @@ def webhooks_table(found: list[Mapping[str, Any]]) -> RenderableType:
     return filled(rows, ("NAME", "URL"))
 
 
+@registered(webhook, "webhook rotate", epilog=f"{EXAMPLE} rotate chat --overlap 48")
+def rotate(
+    told: Command,
+    name: Name,
+    where: Where,
+    overlap: Annotated[
+        float, typer.Option("--overlap", metavar="HOURS", help="For so long the earlier secret signs as well. 0: not.")
+    ] = 24.0,
+) -> int:
+    """Give it a new secret, which is printed now, and never again."""
+    from .webhooks import registry
+
+    with server_of(where, told) as server:
+        if server:
+            from .remote.client import quoted
+
+            body = {"overlap_hours": overlap}
+            made = server.client.send("POST", f"/webhooks/{quoted(name)}/rotate", body)
+        else:
+            with opened(where.state) as store:
+                hook, secret = registry.rotate(store, name, *who(), overlap=overlap)
+            made = {"name": name, "url": hook.url, "secret": secret}
+    told.terminal.note(f'the new secret of the webhook "{name}", which is not shown again:')
+    told.terminal.show(str(made["secret"]))
+    return told.end(Exit.OK, [], {key: made[key] for key in ("name", "url", "secret")})
+
+
 @registered(webhook, "webhook remove", epilog=f"{EXAMPLE} remove chat")
 def remove(told: Command, name: Name, where: Where) -> int:
     """Tell it nothing more. What was still to be delivered is not delivered."""
@@ -125,10 +152,10 @@ def test(told: Command, name: Name, where: Where) -> int:
     from .webhooks import delivery, registry, sending
 
     with here(where, "webhook test") as store:
-        url, secret = registry.opened(store, name)
+        url, secrets = registry.opened(store, name)
         user, origin = who()
         body = delivery.written("webhook.test", time.time(), {"webhook": name, "who": user})
-        answer = sending.post(url, secret, f"msg_test_{uuid.uuid4().hex}", body.encode())
+        answer = sending.post(url, secrets, f"msg_test_{uuid.uuid4().hex}", body.encode())
         result = "ok" if answer.ok else "failed"
         details = {"status": answer.status, "error": answer.error}
         store.append_audit(

@@ -149,21 +149,46 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
     inventory = write_inventory(private, str(private / "tmp"))
     write_variables(private, request)
     before = read_documents(private, request)
-    runner = play(
-        private_data_dir=str(private),
-        playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
-        inventory=request.inventory or str(inventory),
-        envvars=_environment(request, private, cookie, follow),
-        cmdline=options_of(request) or None,
-        settings={"pexpect_timeout": 1, "suppress_output_file": True},
-        event_handler=on_event,
-        cancel_callback=lambda: False,
-        quiet=True,
-    )
+    with ended_at_once():
+        runner = play(
+            private_data_dir=str(private),
+            playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
+            inventory=request.inventory or str(inventory),
+            envvars=_environment(request, private, cookie, follow),
+            cmdline=options_of(request) or None,
+            settings={"pexpect_timeout": 1, "suppress_output_file": True},
+            event_handler=on_event,
+            cancel_callback=lambda: False,
+            quiet=True,
+        )
     outcome.rc = KILLED if runner.rc is None else int(runner.rc)
     after = read_documents(private, request)
     outcome.documents = {name: one for name, one in after.items() if one != before[name]}
     return outcome
+
+
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Have ansible-runner close the terminal of a process that has ended without waiting for it to end.
+
+    pexpect sleeps for a tenth of a second after it has closed a terminal, in case its process still is at it.
+    ansible-runner closes it when the process is gone, so each run would pay for nothing.
+    """
+    from ansible_runner.runner import pexpect
+
+    usual = pexpect.spawn
+
+    class Terminal(usual):  # type: ignore[misc, valid-type]
+        def close(self, force: bool = True) -> None:
+            if not self.isalive():
+                self.ptyproc.delayafterclose = 0.0
+            super().close(force)
+
+    pexpect.spawn = Terminal
+    try:
+        yield
+    finally:
+        pexpect.spawn = usual
 
 
 def _is_whole(playbook: str) -> bool:

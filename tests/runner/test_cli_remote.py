@@ -155,6 +155,28 @@ def test_workflows_schedules_records_and_the_audit_chain(person: Person) -> None
     assert exported == list(range(1, len(exported) + 1)) and len(exported) >= entry["seq"]
 
 
+def test_tokens_and_the_proof_of_the_audit_chain(person: Person) -> None:
+    made = person.document("token", "create", "far", "--role", "operator", "--workflow", "ok*", "--days", "2")
+    assert made["token"].startswith("rackstead_")
+    assert person.server.call("GET", "/workflows", token=made["token"]).status_code == 200
+    assert person.server.call("GET", "/tokens", token=made["token"]).status_code == 403
+    again = person("token", "create", "far")
+    assert (again.returncode, again.stdout) == (1, "") and "is there already" in again.stderr
+    bad = person("token", "create", "b", "--role", "king")
+    assert bad.returncode == 2 and "role" in bad.stderr
+    [listed] = [one for one in person.document("token", "list")["tokens"] if one["name"] == "far"]
+    assert (listed["role"], listed["workflows"]) == ("operator", ["ok*"]) and "digest" not in listed
+    assert "far" in person("token", "list").stdout
+    assert person("token", "revoke", "far").stdout == "far: revoked\n"
+    assert person.server.call("GET", "/workflows", token=made["token"]).status_code == 401
+    assert person("token", "revoke", "far").returncode == 2
+    [entry] = person.document("audit", "list", "--where", "action=token.create", "-n", "1")["entries"]
+    assert (entry["who"], entry["target"]) == ("admin", "token/far")
+    whole = person("audit", "verify")
+    assert whole.returncode == 0 and whole.stdout.startswith("the audit chain is whole: ")
+    assert person.document("audit", "verify")["audit"]["ok"] is True
+
+
 def test_a_playbook_ends_as_it_does_here(person: Person) -> None:
     nowhere = ("--url", "unix:///nowhere/unix.socket")
     done = person("status", *nowhere)
@@ -194,10 +216,8 @@ def test_what_does_not_go_through_a_server_says_so(person: Person) -> None:
     for words in (
         ("init",),
         ("status", "--watch"),
-        ("token", "list"),
         ("state", "backup", "x"),
         ("state", "migrate", "--to", "sqlite:x"),
-        ("audit", "verify"),
         ("apply", "demo.yml", "--client-cert", "demo.yml"),
         ("exec", "--env", "A=b", "-e", "exec_user={{ x }}", "web", "--", "true"),
     ):

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +26,8 @@ from testbed import postgres
 
 from rackstead.jobs.engine import Engine, Identity, Settings
 from rackstead.jobs.execution import read_result, result_file
-from rackstead.jobs.model import Job, JobState
+from rackstead.jobs.model import PART, Job, JobState
+from rackstead.jobs.retention import Retention
 from rackstead.jobs.service import Order, Service
 from rackstead.jobs.workflows import Catalog
 from rackstead.processes import NOBODY, members
@@ -374,6 +377,33 @@ def test_another_worker_takes_over_after_three_missed_heartbeats(site: Site, num
     assert found.state is JobState.COMPLETED and site.ends_of(job) == ["job.completed"]
     assert site.order == ["begin x", "begin x", "end x"] and found.execution > 1
     eventually(lambda: not site.processes(), "its processes to end")
+
+
+def test_what_ran_elsewhere_is_read_through_the_store(site_on_postgresql: Site) -> None:
+    """The reader has a folder of its own, and so has each of two workers. The first is killed."""
+    site = site_on_postgresql
+    first = site.start(parallel=1, heartbeat=1.0, data="one")
+    job = site.submit("sleeps")
+    followed: list[dict[str, Any]] = []
+    follower = threading.Thread(target=lambda: followed.extend(site.service.events(job, follow=True)), daemon=True)
+    follower.start()
+    eventually(lambda: site.runs(1), "the job to run")
+    eventually(lambda: any(one["event"] == "runner_on_start" for one in site.service.events(job)), "its events here")
+    site.start(parallel=1, heartbeat=1.0, data="two")
+    kill(site, first, [job])
+    eventually(lambda: site.runs(2), "the second worker to run it")
+    site.go()
+    found = site.ended(job)
+    events = list(site.service.events(job))
+    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+    assert [one["event"] for one in events if one["event"].startswith("job_")][-2:] == ["job_started", "job_ended"]
+    follower.join(SECONDS)
+    assert followed == events
+    assert events == list(Service(site.service.store, site.folder / "two", Catalog([])).events(job))
+    assert "TASK" in site.service.stdout(job) and json.loads(site.service.answer(found))["rc"] == 0
+    assert not site.service.place(job).exists()
+    site.jobs.remove(job)
+    assert Retention(days=1e-9).prune(site.service) == 1 and site.service.store.list(PART) == []
 
 
 def test_workers_on_one_postgresql_share_the_jobs_and_take_over(site_on_postgresql: Site) -> None:

@@ -71,7 +71,15 @@ def test_scopes(server: Server) -> None:
         assert answer.status_code == 403, (workflow, variables)
     mine = server.get("/tasks", token=token)["items"]
     assert [job["target"] for job in mine] == [["server:web-1"]]
+    assert server.get("/tasks")["items"][0]["target"] == ["server:web-1"]
     other = server.submit("ok", {"server": "db-1"})
+    assert [
+        [job["target"] for job in server.get("/tasks?limit=2", token=one)["items"]] for one in (server.token, token)
+    ] == [
+        [["server:db-1"], ["server:web-1"]],
+        [["server:web-1"]],
+    ]
+    assert [job["target"] for job in server.get("/tasks?limit=2", token=token)["items"]] == [["server:web-1"]]
     for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
         assert server.call(method, f"/tasks/{other['id']}{path}", token=token).status_code == 403
     assert server.call("GET", f"/jobs/{other['id']}/events", token=token).status_code == 403

@@ -16,8 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
+from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 
-from tests.runner.rest_server import SECONDS, Server, running
+from rackstead.jobs.service import Order, Service
+from rackstead.jobs.workflows import Catalog
+from tests.runner.rest_server import SECONDS, WORKFLOWS, Server, running
 
 PROBLEM = "application/problem+json"
 MEGABYTE = 1 << 20
@@ -69,6 +72,23 @@ def test_a_page_does_not_move_when_jobs_are_added(server: Server) -> None:
     server.submit("ok")
     second = server.get(f"/tasks?limit=2&cursor={first['next']}")
     assert [one["id"] for one in first["items"] + second["items"]] == before[:4]
+
+
+def test_a_list_has_at_once_what_another_process_has_written(server: Server) -> None:
+    """This process writes to the server's store behind its back."""
+    service = Service(open_store(server.env["RACKSTEAD_STATE"]), server.folder / "data", Catalog([WORKFLOWS]))
+    path = "/tasks?limit=3&who=behind"
+    assert server.get(path) == server.get(path) == {"items": [], "next": None}
+    made: list[str] = []
+    for number in range(8):
+        made.insert(0, service.submit(Order("ok", {"what": "x"}), "behind").id)
+        found = server.get(path)
+        assert [one["id"] for one in found["items"]] == made[:3] and bool(found["next"]) is (number > 1)
+        assert server.get(path) == found
+        service.cancel(made[0], "behind")
+        assert server.get(path)["items"][0] == server.get(f"/tasks/{made[0]}")
+        assert server.get(path)["items"][0]["state"] == "cancelled"
+    service.store.close()
 
 
 def test_cursors_are_checked(server: Server) -> None:

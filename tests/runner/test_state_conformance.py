@@ -354,8 +354,15 @@ def test_sensitive_fields_are_sealed_and_stay_so(url: str) -> None:
 
 # -- against a model ------------------------------------------------------------------------------
 KEYS = ["a", "ab", "ä", "b/c"]
+#: Alike as far as an index may look.
+LONG = ["ä" * 100, "ä" * 101]
 BODIES = st.fixed_dictionaries(
-    {}, optional={"state": st.sampled_from(["new", "done", 1, True, None, [1]]), "n": st.integers(-(2**60), 2**60)}
+    {},
+    optional={
+        "state": st.sampled_from(["new", "done", 1, True, None, [1]]),
+        "who": st.sampled_from(["new", *LONG]),
+        "n": st.integers(-(2**60), 2**60),
+    },
 )
 EXPECT = st.sampled_from([None, None, None, 0, 1, 2, 3])
 PUT = st.tuples(st.just("put"), st.sampled_from(KEYS), BODIES, EXPECT)
@@ -364,7 +371,8 @@ STEPS = st.lists(st.one_of(PUT, PUT, DELETE), min_size=1, max_size=3)
 QUERIES = st.builds(
     Query,
     where=st.dictionaries(
-        st.sampled_from(["state", "n"]), st.one_of(st.sampled_from(["new", 1, True, None]), st.just(["new", "done"]))
+        st.sampled_from(["state", "n", "who"]),
+        st.one_of(st.sampled_from(["new", 1, True, None, LONG[0]]), st.just(["new", "done"])),
     ),
     prefix=st.sampled_from(["", "a", "b"]),
     after=st.sampled_from(["", "a", "b"]),
@@ -422,6 +430,8 @@ def test_it_does_what_a_dict_would_do(store: Store, changes: list[tuple[list[Any
         for asked in (Query(), query):
             found = [(record.key, (record.version, record.body)) for record in store.list(kind, asked)]
             assert found == list(model.list(asked).items())
+            versions = store.read(lambda change, asked=asked: change.versions(kind, asked))
+            assert versions == [(one.key, one.version, one.time) for one in store.list(kind, asked)]
         assert {key: store.find(kind, key) is not None for key in KEYS} == {key: key in model.rows for key in KEYS}
 
 
@@ -440,6 +450,31 @@ def test_threads_lose_no_update(store: Store) -> None:
             done.result()
     assert counted(store) == Counter(told) and len(told) == 32
     assert store.verify_audit() == AuditReport(4, ok=True)
+
+
+def test_the_stamp_tells_of_every_write_of_another_process(shared_url: str) -> None:
+    """Who has read under one stamp knows all that is there as long as it is the same."""
+    store = open_store(shared_url)
+    try:
+        store.put("other", "a", {})
+        store.list("counter")
+        if store.stamp() is None:
+            assert shared_url.startswith("file:")
+            return
+        worker = Worker(shared_url, processes.write_for_ever("w0"))
+        for _ in range(10):
+            before = store.stamp()
+            seen = keys(store.list("job", Query(limit=1000)))
+            worker.hear(5)
+            assert set(worker.lines) <= {*seen} or store.stamp() != before
+        worker.kill()
+        store.list("job")
+        before = store.stamp()
+        assert len(store.list("job", Query(limit=1000))) >= len(worker.lines) and store.stamp() == before
+        store.put("other", "a", {})
+        assert store.stamp() != before
+    finally:
+        store.close()
 
 
 def test_processes_lose_no_update(shared_url: str) -> None:

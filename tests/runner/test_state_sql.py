@@ -73,7 +73,8 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     def fill(tx: Any) -> None:
         for number in range(ROWS):
-            body = {"state": STATES[number % 100], "workflow": f"w{number % 7}", "n": number}
+            who = "anna" if number != 2_000 else "rare"
+            body = {"state": STATES[number % 100], "workflow": f"w{number % 7}", "who": who, "n": number}
             tx.set("job", f"{number:06d}", Row(1, 1.0, body))
 
     opened.backend.run(fill, write=True)
@@ -105,6 +106,13 @@ def plan(store: Store, statement: str, values: dict[str, Any]) -> str:
         (Query(), {"state": '"completed"'}, ["pkey", f"{TABLE}_state "]),
         (Query(), {"workflow": '"w3"'}, ["pkey", f"{TABLE}_workflow "]),
         (Query(), {"state": '"pending"', "workflow": '"w3"'}, [f"{TABLE}_state_workflow "]),
+        (Query(), {"who": '"rare"'}, [f"{TABLE}_who "]),
+        (Query(), {"who": '"rare"', "state": '"completed"'}, [f"{TABLE}_state_who ", f"{TABLE}_who "]),
+        (
+            Query(),
+            {"who": '"rare"', "state": '"completed"', "workflow": '"w3"'},
+            [f"{TABLE}_state_workflow_who ", f"{TABLE}_workflow_who ", f"{TABLE}_state_who ", f"{TABLE}_who "],
+        ),
     ],
 )
 def test_lists_walk_along_an_index(
@@ -182,6 +190,42 @@ def test_a_long_list_is_read_in_pages(full: Store) -> None:
     assert some == ["003998", "000001"]
     many = full.list("job", Query(where={"workflow": [f"w{n}" for n in range(30)], "state": "pending"}))
     assert [record.key for record in many] == [f"{number:06d}" for number in range(99, ROWS, 100)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_table_of_an_earlier_version_gets_its_columns_from_a_writer(
+    kind: str, tmp_path: Path, servers: Servers
+) -> None:
+    """Who only reads leaves it as it is, and finds the same."""
+    url = BACKENDS[kind].url(tmp_path, servers)
+    asked = Query({"who": "änne"})
+
+    def columns(tx: Any) -> set[str]:
+        return set(tx._connection.scalars(text(tx._database.columns)))
+
+    def age(tx: Any) -> None:
+        for names in ("who", "state_who", "workflow_who", "state_workflow_who"):
+            tx._connection.execute(text(f"DROP INDEX {TABLE}_{names}"))
+        tx._connection.execute(text(f"ALTER TABLE {TABLE} DROP COLUMN who"))
+
+    def found(url: str, *, write: bool) -> tuple[list[str], bool]:
+        store = open_store(url)
+        try:
+            if write:
+                store.put("note", "a", {"text": "x"})
+            listed = [record.key for record in store.list("job", asked)]
+            assert listed == [key for key, _version, _time in store.read(lambda c: c.versions("job", asked))]
+            return listed, "who" in store.backend.run(columns, write=False)
+        finally:
+            store.close()
+
+    first = open_store(url)
+    for number in range(5):
+        first.put("job", str(number), {"who": "änne" if number % 2 else "bert", "state": "failed"})
+    first.backend.run(age, write=True)
+    first.close()
+    assert found(url, write=False) == (["1", "3"], False)
+    assert found(url, write=True) == (["1", "3"], True)
 
 
 # -- connections ----------------------------------------------------------------------------------

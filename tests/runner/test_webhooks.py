@@ -113,7 +113,7 @@ def site_on_postgresql(tmp_path: Path) -> Iterator[Site]:
 
 def good(got: Got, secret: str) -> bool:
     at = int(got.headers["webhook-timestamp"])
-    return got.headers["webhook-signature"] == sign(secret, got.id, at, got.body)
+    return sign(secret, got.id, at, got.body) in got.headers["webhook-signature"].split()
 
 
 # -- what is delivered ------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_a_slow_receiver_delays_no_other(site: Site) -> None:
 @pytest.mark.parametrize("reply", [0, 1], ids=["hangs", "drips"])
 def test_an_attempt_ends(reply: int) -> None:
     with receiving(Receiver(lambda _number: reply)) as receiver:
-        answer = sending.post(receiver.url, "whsec_AAAA", "m", b"{}", whole=0.5)
+        answer = sending.post(receiver.url, ["whsec_AAAA"], "m", b"{}", whole=0.5)
         assert (answer.ok, answer.error) == (False, "no answer in 0.5 s")
 
 
@@ -199,9 +199,9 @@ def test_nothing_is_sent_where_a_name_must_not_lead(monkeypatch: pytest.MonkeyPa
     """No name leads to a link-local address here: so loopback is taken for one."""
     with receiving(Receiver()) as receiver:
         url = receiver.url.replace("127.0.0.1", "localhost")
-        assert sending.post(url, "whsec_AAAA", "m", b"{}").ok
+        assert sending.post(url, ["whsec_AAAA"], "m", b"{}").ok
         monkeypatch.setattr(sending, "refused", lambda host: f"{host} is refused" if host.startswith("127.") else "")
-        assert sending.post(url, "whsec_AAAA", "m", b"{}").error == "127.0.0.1 is refused"
+        assert sending.post(url, ["whsec_AAAA"], "m", b"{}").error == "127.0.0.1 is refused"
         assert len(receiver.got) == 1
 
 
@@ -213,11 +213,11 @@ def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     context.load_cert_chain(cert, key)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     with receiving(Receiver(), context=context) as receiver:
-        answer = sending.post(receiver.url, "whsec_AAAA", "m", b"{}")
+        answer = sending.post(receiver.url, ["whsec_AAAA"], "m", b"{}")
         assert "CERTIFICATE_VERIFY_FAILED" in answer.error
         assert receiver.got == []
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
-        assert sending.post(receiver.url, "whsec_AAAA", "m", b"{}").ok
+        assert sending.post(receiver.url, ["whsec_AAAA"], "m", b"{}").ok
 
 
 # -- who delivers -----------------------------------------------------------------------------------
@@ -428,6 +428,7 @@ def test_who_may_see_and_add_webhooks(server: Keyed) -> None:
     calls: list[tuple[str, str, Any]] = [
         ("GET", "/webhooks", None),
         ("POST", "/webhooks", body),
+        ("POST", "/webhooks/mail/rotate", {}),
         ("DELETE", "/webhooks/mail", None),
     ]
     for method, path, given in calls:
@@ -443,6 +444,12 @@ def test_who_may_see_and_add_webhooks(server: Keyed) -> None:
     for kind in registry.KINDS:
         assert server.call("GET", f"/state/{kind}").status_code == 403
         assert server.call("PUT", f"/state/{kind}/x", {"a": 1}).status_code == 403
+    turned = server.call("POST", "/webhooks/mail/rotate", {"overlap_hours": 0.5})
+    assert turned.status_code == 200 and turned.json()["secret"].startswith("whsec_")
+    [listed] = [one for one in server.get("/webhooks")["items"] if one["name"] == "mail"]
+    assert 1700 < listed["earlier_until"] - time.time() <= 1800
+    assert server.call("POST", "/webhooks/mail/rotate", {"overlap_hours": 721}).status_code == 422
+    assert server.call("POST", "/webhooks/none/rotate", {}).status_code == 404
     assert server.call("DELETE", "/webhooks/mail").status_code == 204
     assert server.call("DELETE", "/webhooks/mail").status_code == 404
 
@@ -463,6 +470,9 @@ def test_the_command_line_through_a_server(
     [listed] = [one for one in json.loads(shell("list", "--json")[1])["webhooks"] if one["name"] == "far"]
     assert (listed["url"], listed["states"]) == ("http://127.0.0.1:9/x?…", ["failed"])
     assert "far" in shell("list")[1]
+    code, out, err = shell("rotate", "far", "--overlap", "1")
+    assert (code, out.startswith("whsec_")) == (0, True), err
+    assert (shell("rotate", "far", "--overlap", "-1")[0], shell("rotate", "farther")[0]) == (2, 2)
     code, out, err = shell("test", "far")
     assert (code, err.count("error: ")) == (2, 1)
     assert "does not go through a server" in err
@@ -489,6 +499,12 @@ def test_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: p
         [got] = receiver.got
         assert (got.event["type"], got.path) == ("webhook.test", "/hook?a=b")
         assert good(got, out.strip())
+        code, fresh, err = shell("rotate", "chat")
+        assert (code, fresh.startswith("whsec_"), fresh != out) == (0, True, True), err
+        assert shell("test", "chat")[0] == 0
+        assert good(receiver.got[1], fresh.strip()) and good(receiver.got[1], out.strip())
+        assert shell("rotate", "chat", "--overlap", "0")[0] == 0 and shell("test", "chat")[0] == 0
+        assert not good(receiver.got[2], fresh.strip()) and not good(receiver.got[2], out.strip())
         url = f"{receiver.url}?…"
         [listed] = json.loads(shell("list", "--json")[1])["webhooks"]
         assert (listed["name"], listed["url"], listed["states"]) == ("chat", url, ["failed"])
@@ -503,6 +519,7 @@ def test_the_command_line(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert told == [
         ("webhook.add", "ok"),
         ("webhook.test", "ok"),
+        *[("webhook.rotate", "ok"), ("webhook.test", "ok")] * 2,
         ("webhook.test", "failed"),
         ("webhook.remove", "ok"),
     ]

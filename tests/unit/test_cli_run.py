@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from rackstead import processes, run
@@ -164,3 +165,17 @@ def test_the_whole_family_ends_and_the_daemon_stays(family: tuple[str, subproces
     assert eventually(lambda: everybody <= set(programs()), seconds=60)
     assert processes.end_all(cookie, grace=0.5) == set()
     assert programs() == ["sleep 303"]
+
+
+# -- the end ----------------------------------------------------------------------------------------
+def test_a_terminal_is_closed_at_once_where_its_process_has_ended() -> None:
+    usual = pexpect.spawn
+    with run.ended_at_once():
+        over = pexpect.spawn("true")
+        over.expect(pexpect.EOF, timeout=60)
+        over.close()
+        runs = pexpect.spawn("sleep", ["600"])
+        runs.close()
+    assert pexpect.spawn is usual
+    assert (over.exitstatus, over.ptyproc.delayafterclose) == (0, 0.0)
+    assert not runs.isalive() and runs.signalstatus and runs.ptyproc.delayafterclose > 0

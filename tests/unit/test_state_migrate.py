@@ -65,11 +65,19 @@ class Memory:
         keys = sorted(key for of, key in self.rows if of == kind and query.wants_key(key))
         return [(key, self.rows[kind, key]) for key in keys][: query.limit]
 
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
+
     def kinds(self) -> list[str]:
         return sorted({kind for kind, _key in self.rows})
 
     def now(self) -> float:
         return 1_700_000_000.5
+
+    far = False
+
+    def stamp(self) -> str | None:
+        return None
 
     def close(self) -> None:
         """Nothing is open."""

@@ -44,7 +44,7 @@ def test_the_vector_that_standard_webhooks_publishes() -> None:
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert sign(secret, message, 1614265330, b'{"test": 2432232314}') == signature
-    assert headers(secret, message, 1614265330, b'{"test": 2432232314}') == {
+    assert headers([secret], message, 1614265330, b'{"test": 2432232314}') == {
         "Content-Type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": "1614265330",
@@ -125,7 +125,7 @@ def test_without_a_key_none_is_added(tmp_path: Path) -> None:
 
 def test_secret_and_query_are_sealed_and_shown_nowhere(store: Store, tmp_path: Path) -> None:
     hook, secret = registry.add(store, "chat", URL, "root", "cli", states=["failed"], workflows=["app*"])
-    assert registry.opened(store, "chat") == (URL, secret)
+    assert registry.opened(store, "chat") == (URL, [secret])
     assert hook.url == "https://receiver.example:8443/hook?…"
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"receiver.example" in kept
@@ -134,6 +134,31 @@ def test_secret_and_query_are_sealed_and_shown_nowhere(store: Store, tmp_path: P
     [(found, status)] = registry.every(open_store(f"file:{tmp_path}/state"))  # needs no key
     assert found == hook
     assert registry.document(found, status)["pending"] == 0
+
+
+def test_for_a_time_an_earlier_secret_signs_as_well(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hook, first = registry.add(store, "chat", URL, "anna", "here")
+    hook, second = registry.rotate(store, "chat", "anna", "here", overlap=2)
+    assert registry.opened(store, "chat") == (URL, [second, first])
+    now = store.read(lambda change: change.now())
+    assert now + 7000 < hook.earlier_until <= now + 7200
+    given = headers(registry.opened(store, "chat")[1], "m", 7, b"{}")["webhook-signature"].split()
+    assert given == [sign(second, "m", 7, b"{}"), sign(first, "m", 7, b"{}")]
+    _hook, third = registry.rotate(store, "chat", "anna", "here", overlap=1)
+    assert registry.opened(store, "chat")[1] == [third, second, first]
+    with monkeypatch.context() as later:
+        later.setattr(registry, "_earlier", lambda body, at, usual=registry._earlier: usual(body, at + 3601))
+        assert registry.opened(store, "chat")[1] == [third]
+    hook, fourth = registry.rotate(store, "chat", "anna", "here", overlap=0)
+    assert (registry.opened(store, "chat")[1], hook.earlier_until) == ([fourth], 0.0)
+    for overlap in (-1, 721, float("nan")):
+        with pytest.raises(InvalidInput, match="overlap_hours"):
+            registry.rotate(store, "chat", "anna", "here", overlap=overlap)
+    with pytest.raises(NotFound):
+        registry.rotate(store, "other", "anna", "here")
+    told = [(one.action, one.details) for one in store.audit()][1:]
+    assert told == [("webhook.rotate", {"overlap_hours": hours}) for hours in (2, 1, 0)]
+    assert "whsec_" not in json.dumps([vars(one) for one in store.audit()], default=str)
 
 
 def test_adding_and_removing_is_in_the_audit_chain(store: Store) -> None:

@@ -27,6 +27,9 @@ class Transaction(Protocol):
 
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]: ...
 
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        """Key, version and time of what ``scan`` would find: a backend may spare itself the bodies."""
+
     def kinds(self) -> list[str]:
         """The kinds that have records, in order."""
 
@@ -35,10 +38,20 @@ class Transaction(Protocol):
 
 
 class Backend(Protocol):
+    @property
+    def far(self) -> bool:
+        """Whether other machines may use the same store."""
+
     def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
         """Call ``work`` in a serialisable transaction: all or nothing, durable when this returns.
 
         On a conflict it is called again, so it must have no effect beyond the transaction.
+        """
+
+    def stamp(self) -> str | None:
+        """What stays the same as long as nobody writes, in whichever process: two reads made while it did saw the same.
+
+        It is cheap to ask. None where the backend cannot tell.
         """
 
     def close(self) -> None: ...

@@ -34,6 +34,8 @@ LOCK, GATE, JOURNAL, SCRATCH = ".lock", ".gate", ".journal", ".tmp"
 
 
 class FileBackend:
+    far = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
@@ -49,6 +51,10 @@ class FileBackend:
                 if write:
                     self._commit(transaction.changes)
                 return result
+
+    def stamp(self) -> str | None:
+        """Times of files are too coarse to tell two writes apart."""
+        return None
 
     def close(self) -> None:
         """Nothing is kept open between transactions."""
@@ -185,6 +191,9 @@ class FileTransaction:
                 if len(found) == query.limit:
                     break
         return found
+
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
 
     def kinds(self) -> list[str]:
         entries = list(self.root.iterdir()) if self.root.exists() else []

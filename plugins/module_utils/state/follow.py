@@ -78,6 +78,16 @@ class Following:
             except _Moved as moved:
                 self._follow(backend, moved)
 
+    @property
+    def far(self) -> bool:
+        return self._backend.far
+
+    def stamp(self) -> str | None:
+        """Where a store has moved, its old place is written to once more: so whoever asks there goes on, too."""
+        backend = self._backend
+        found = backend.stamp()
+        return None if found is None else f"{id(backend)}:{found}"  # none of them is let go before the end
+
     def close(self) -> None:
         for backend in (self._backend, *self._left):
             backend.close()
@@ -152,6 +162,7 @@ class Marking:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self.get, self.scan, self.kinds, self.now = tx.get, tx.scan, tx.kinds, tx.now
+        self.versions = tx.versions
         self.fetch_ahead = tx.fetch_ahead
 
     def set(self, kind: str, key: str, row: Row) -> None:

@@ -21,7 +21,7 @@ Scalar: TypeAlias = "str | int | float | bool | None"
 AUDIT, LEASE, META = "audit", "lease", "meta"
 RESERVED = (AUDIT, LEASE, META)
 #: Fields of a body that every backend which can keeps an index of.
-INDEXED = ("state", "workflow")
+INDEXED = ("state", "workflow", "who")
 LONGEST_KEY = 200
 KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 #: The one field of what stands in a body in place of a sensitive value.

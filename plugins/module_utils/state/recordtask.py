@@ -32,6 +32,7 @@ class Rehearsal:
         self.get = transaction.get
         self.fetch_ahead = transaction.fetch_ahead
         self.scan = transaction.scan
+        self.versions = transaction.versions
         self.kinds = transaction.kinds
         self.now = transaction.now
 

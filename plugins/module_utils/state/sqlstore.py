@@ -12,15 +12,18 @@ import itertools
 import json
 import os
 import random
+import sqlite3
+import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from ..common.deadline import Deadline, wait_until
 from ..common.errors import (
@@ -47,6 +50,7 @@ RETRY_SECONDS = 60.0
 #: More values than this are not looked up one by one.
 MOST_LOOKUPS = 20
 PAGE = 1000
+LONGEST_MARK = 200
 
 
 class SqlBackend:
@@ -59,6 +63,10 @@ class SqlBackend:
         #: One pool a process: what a fork inherits belongs to its parent, and stays untouched.
         self._engines: dict[int, Engine] = {}
         self._made = False
+        #: the indexed columns that the table has: a table of an earlier version has fewer, until somebody writes
+        self._indexed: tuple[str, ...] = INDEXED
+        #: what is kept open to tell whether somebody has written
+        self._watch = database.watch()
 
     def run(self, work: Callable[[Transaction], T], *, write: bool) -> T:
         from sqlalchemy import exc
@@ -78,7 +86,20 @@ class SqlBackend:
         what = f"a transaction on {self.database.where} that meets no conflict"
         return wait_until(attempt, Deadline(RETRY_SECONDS), what=what, first=first, most=most)[0]
 
+    @property
+    def far(self) -> bool:
+        return self.database.far
+
+    def stamp(self) -> str | None:
+        if not self._made:
+            return None  # by and by somebody reads
+        if self._watch:
+            return self._watch.stamp()
+        return self.run(_snapshot, write=False)
+
     def close(self) -> None:
+        if self._watch:
+            self._watch.close()
         engine = self._engines.pop(os.getpid(), None)
         if engine is not None:
             engine.dispose()
@@ -87,7 +108,7 @@ class SqlBackend:
         if not self._made and not self._make(write):
             return _on_nothing(work)
         with self._connect(write) as connection, connection.begin():
-            transaction = SqlTransaction(connection, self.database)
+            transaction = SqlTransaction(connection, self.database, self._indexed)
             result = work(transaction)
             transaction.flush()
             return result
@@ -99,16 +120,20 @@ class SqlBackend:
         return engine.connect().execution_options(writes=write, postgresql_readonly=not write)
 
     def _make(self, write: bool) -> bool:
-        """Whether the table is there; a writer makes it."""
+        """Whether the table is there; a writer makes it, or brings it up to date."""
         if not self.database.there(write):
             return False
         with self._connect(write) as connection, connection.begin():
-            self._made = connection.scalar(_sql(self.database.present)) is not None
-            if write and not self._made:
-                for statement in self.database.schema():
+            there = set(connection.scalars(_sql(self.database.columns)))
+            missing = [name for name in INDEXED if name not in there]
+            if write and missing:
+                for statement in self.database.schema(missing if there else []):
                     connection.execute(_sql(statement))
-        self._made = self._made or write
-        return self._made
+                if there:
+                    _fill(connection, missing)
+        self._made = write or not missing
+        self._indexed = INDEXED if self._made else tuple(name for name in INDEXED if name in there)
+        return write or bool(there)
 
     def _told(self, error: Any, write: bool) -> RacksteadError:
         """The driver's error as one of ours. Only its first line: others may show what was written."""
@@ -118,12 +143,18 @@ class SqlBackend:
         return self.database.kind_of(error)(text, where=self.database.where)
 
 
+def _snapshot(transaction: Transaction) -> str:
+    assert isinstance(transaction, SqlTransaction)
+    return transaction.stamp()
+
+
 class SqlTransaction:
     """Asks for no row twice, and sends what is written in one go: before a scan, and at the end (``flush``)."""
 
-    def __init__(self, connection: Connection, database: Database) -> None:
+    def __init__(self, connection: Connection, database: Database, indexed: Sequence[str] = INDEXED) -> None:
         self._connection = connection
         self._database = database
+        self._indexed = indexed
         #: rows as they are for this transaction: version, time and the body's text, so that none is shared
         self._known: dict[tuple[str, str], tuple[int, float, str] | None] = {}
         #: what is not sent yet, as parameters; None for a row that goes
@@ -169,11 +200,27 @@ class SqlTransaction:
 
     def scan(self, kind: str, query: Query) -> list[tuple[str, Row]]:
         self.flush()
-        streams = [self._stream(kind, query, marks) for marks in _lookups(query)]
+        streams = [self._stream(kind, query, marks) for marks in _lookups(query, self._indexed)]
         if len(streams) == 1:  # what merging costs is felt with long pages
             return list(itertools.islice(streams[0], query.limit))
         found = merge(*streams, key=lambda item: item[0], reverse=query.descending)
         return list(itertools.islice(found, query.limit))
+
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        """Without the bodies, where the indexed columns say all that is asked."""
+        lookups = _lookups(query, self._indexed)
+        if not all(marks.keys() == query.where.keys() and all(map(_is_exact, marks.values())) for marks in lookups):
+            return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
+        self.flush()
+        found: list[tuple[str, int, float]] = []
+        for marks in lookups:
+            statement, values = select(kind, query, marks, query.after, "key, version, time")
+            rows = self._connection.execute(_sql(statement), {**values, "size": query.limit})
+            found += [(row[0], row[1], row[2]) for row in rows]
+        return sorted(found, reverse=query.descending)[: query.limit]
+
+    def stamp(self) -> str:
+        return str(self._connection.scalar(_sql(self._database.snapshot)))
 
     def kinds(self) -> list[str]:
         """One step on the index for each."""
@@ -224,20 +271,44 @@ def _sql(statement: str) -> TextClause:
     return text(statement)
 
 
-def schema(text: str, number: str, real: str) -> list[str]:
-    """The table and its indexes; ``text`` must compare by code point."""
+def schema(text: str, number: str, real: str, added: Iterable[str], add: str) -> list[str]:
+    """The table and its indexes; ``text`` must compare by code point. ``added`` are columns that a table of an
+    earlier version lacks, which the words of ``add`` give it."""
     marks = [f"{name} {text}" for name in INDEXED]
     columns = [f"kind {text}", f"key {text}", f"version {number}", f"time {real}", "body TEXT"]
     required = ", ".join(f"{column} NOT NULL" for column in columns)
     made = [f"CREATE TABLE IF NOT EXISTS {TABLE} ({required}, {', '.join(marks)}, PRIMARY KEY (kind, key))"]
-    for names in [*((name,) for name in INDEXED), INDEXED]:
+    made += [f"ALTER TABLE {TABLE} {add} {name} {text}" for name in added]
+    for names in (names for count in range(1, len(INDEXED) + 1) for names in itertools.combinations(INDEXED, count)):
         present = " AND ".join(f"{name} IS NOT NULL" for name in names)
         index = f"{TABLE}_{'_'.join(names)}"
         made.append(f"CREATE INDEX IF NOT EXISTS {index} ON {TABLE} (kind, {', '.join(names)}, key) WHERE {present}")
     return made
 
 
-def select(kind: str, query: Query, marks: Mapping[str, str | None], cursor: str) -> tuple[str, dict[str, Any]]:
+def _fill(connection: Connection, names: Sequence[str]) -> None:
+    """Give rows of an earlier version their marks in new columns."""
+    page = _sql(
+        f"SELECT kind, key, body FROM {TABLE} WHERE (kind, key) > (:kind, :key) ORDER BY kind, key LIMIT {PAGE}"
+    )
+    sets = ", ".join(f"{name} = :{name}" for name in names)
+    update = _sql(f"UPDATE {TABLE} SET {sets} WHERE kind = :kind AND key = :key")
+    last = {"kind": "", "key": ""}
+    while rows := connection.execute(page, last).all():
+        last = {"kind": rows[-1].kind, "key": rows[-1].key}
+        bodies = [(row, json.loads(row.body)) for row in rows]
+        marked = [
+            {"kind": row.kind, "key": row.key, **{name: _mark(body.get(name)) for name in names}}
+            for row, body in bodies
+        ]
+        values = [one for one in marked if any(one[name] is not None for name in names)]
+        if values:
+            connection.execute(update, values)
+
+
+def select(
+    kind: str, query: Query, marks: Mapping[str, str | None], cursor: str, columns: str = "key, version, time, body"
+) -> tuple[str, dict[str, Any]]:
     """The statement for a page of rows beyond ``cursor``: one range of an index."""
     low, above, end = query.prefix, ">=", _after_prefix(query.prefix)
     if cursor and query.descending:
@@ -252,12 +323,12 @@ def select(kind: str, query: Query, marks: Mapping[str, str | None], cursor: str
         clauses, values["upper"] = [*clauses, "key < :upper"], end
     order = "key DESC" if query.descending else "key"
     where = " AND ".join(clauses)
-    return f"SELECT key, version, time, body FROM {TABLE} WHERE {where} ORDER BY {order} LIMIT :size", values
+    return f"SELECT {columns} FROM {TABLE} WHERE {where} ORDER BY {order} LIMIT :size", values
 
 
-def _lookups(query: Query) -> list[dict[str, str | None]]:
+def _lookups(query: Query, indexed: Sequence[str]) -> list[dict[str, str | None]]:
     """What to look up in the indexed columns, one combination at a time; their union holds all that is wanted."""
-    wanted = {name: {_mark(value) for value in options(query.where[name])} for name in INDEXED if name in query.where}
+    wanted = {name: {_mark(value) for value in options(query.where[name])} for name in indexed if name in query.where}
     lookups = [dict(zip(wanted, marks, strict=True)) for marks in itertools.product(*wanted.values())]
     return lookups if len(lookups) <= MOST_LOOKUPS else [{}]
 
@@ -268,7 +339,12 @@ def _mark(value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return to_json(value)[:200]
+    return to_json(value)[:LONGEST_MARK]
+
+
+def _is_exact(mark: str | None) -> bool:
+    """Whether it stands for one text alone."""
+    return mark is not None and mark.startswith('"') and len(mark) < LONGEST_MARK
 
 
 def _after_prefix(prefix: str) -> str:
@@ -288,10 +364,18 @@ class Database(ABC):
     where: str
     #: asks the server what time it is; empty where that is this machine's time
     clock: str
-    #: gives a value if the table is there
-    present: str
+    #: gives the names of the table's columns, if it is there
+    columns: str
     #: gives the rows of all places, which come as JSON: a list of kinds and keys
     many: str
+    #: gives what stays the same as long as nobody writes; empty where ``watch`` tells that
+    snapshot: str = ""
+    #: whether other machines may use it
+    far: bool = False
+
+    def watch(self) -> Watch | None:
+        """What tells without a transaction whether somebody has written, if there is such a thing."""
+        return None
 
     @abstractmethod
     def engine(self) -> Engine: ...
@@ -301,7 +385,7 @@ class Database(ABC):
         """Whether there is a database to connect to; a writer makes it where that is in its power."""
 
     @abstractmethod
-    def schema(self) -> list[str]: ...
+    def schema(self, added: Iterable[str]) -> list[str]: ...
 
     @abstractmethod
     def conflicts(self, error: Any) -> bool:
@@ -312,9 +396,41 @@ class Database(ABC):
         """Which of our errors the driver's is."""
 
 
+class Watch:
+    """A connection that never writes: SQLite tells it of each commit of every other, in any process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        #: one a process, as above, with what names it: counts of two connections do not compare
+        self._open: dict[int, tuple[sqlite3.Connection, str]] = {}
+
+    def stamp(self) -> str | None:
+        with self._lock:
+            try:
+                connection, name = self._connected()
+                return f"{name}:{connection.execute('PRAGMA data_version').fetchone()[0]}"
+            except sqlite3.Error:
+                return None  # it cannot tell now; who reads hears why
+
+    def close(self) -> None:
+        with self._lock:
+            found = self._open.pop(os.getpid(), None)
+            if found:
+                found[0].close()
+
+    def _connected(self) -> tuple[sqlite3.Connection, str]:
+        found = self._open.get(os.getpid())
+        if found is None:
+            path = f"file:{quote(str(self._path))}?mode=rw"
+            connection = sqlite3.connect(path, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False)
+            found = self._open[os.getpid()] = connection, uuid.uuid4().hex
+        return found
+
+
 class Sqlite(Database):
     clock = ""
-    present = f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"
+    columns = f"SELECT name FROM pragma_table_info('{TABLE}')"
     # CROSS: the places first, each looked up in the index
     many = (
         f"SELECT s.kind, s.key, s.version, s.time, s.body FROM json_each(:places) AS p CROSS JOIN {TABLE} AS s"
@@ -324,6 +440,9 @@ class Sqlite(Database):
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.where = f"sqlite:{path}"
+
+    def watch(self) -> Watch | None:
+        return Watch(self.path) if self.path else None
 
     def engine(self) -> Engine:
         from sqlalchemy import URL, create_engine, event
@@ -359,24 +478,23 @@ class Sqlite(Database):
             kind = Denied if isinstance(error, PermissionError) else OperationFailed
             raise kind(str(error), where=self.where) from error
 
-    def schema(self) -> list[str]:
-        return schema("TEXT", "INTEGER", "REAL")
+    def schema(self, added: Iterable[str]) -> list[str]:
+        return schema("TEXT", "INTEGER", "REAL", added, "ADD COLUMN")
 
     def conflicts(self, error: Any) -> bool:
-        import sqlite3
-
         return _sqlite_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
     def kind_of(self, error: Any) -> type[RacksteadError]:
-        import sqlite3
-
         denied = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH)
         return Denied if _sqlite_code(error.orig) in denied else OperationFailed
 
 
 class Postgres(Database):
+    far = True
     clock = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-    present = f"SELECT to_regclass('{TABLE}')"
+    columns = f"SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('{TABLE}') AND attnum > 0"
+    # two transactions with one snapshot see the same rows; numbers of transactions are those of one server
+    snapshot = "SELECT pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text"
     many = (
         f"SELECT s.kind, s.key, s.version, s.time, s.body FROM json_array_elements(CAST(:places AS json)) AS p"
         f" JOIN {TABLE} AS s ON s.kind = p.value->>0 AND s.key = p.value->>1"
@@ -421,10 +539,10 @@ class Postgres(Database):
         event.listen(engine, "connect", connected)
         return engine
 
-    def schema(self) -> list[str]:
+    def schema(self, added: Iterable[str]) -> list[str]:
         # Two that make the table at once would clash in the catalogue.
         lock = f"SELECT pg_advisory_xact_lock(hashtext('{TABLE}'))"
-        return [lock, *schema('TEXT COLLATE "C"', "BIGINT", "DOUBLE PRECISION")]
+        return [lock, *schema('TEXT COLLATE "C"', "BIGINT", "DOUBLE PRECISION", added, "ADD COLUMN IF NOT EXISTS")]
 
     def conflicts(self, error: Any) -> bool:
         return getattr(error, "sqlstate", None) in ("40001", "40P01")

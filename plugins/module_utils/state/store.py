@@ -38,6 +38,7 @@ Records = list[Record]
 AuditEntries = list[AuditEntry]
 Rows = list[tuple[str, Row]]
 Names = list[str]
+Versions = list[tuple[str, int, float]]
 KEY_HINT = "set RACKSTEAD_STATE_KEY or RACKSTEAD_STATE_KEY_FILE"
 PAGE = 1000
 
@@ -76,6 +77,11 @@ class Change:
     def list(self, kind: str, query: Query = Query()) -> Records:  # noqa: B008  frozen
         _check(kind, query=query)
         return [self._record(kind, key, row) for key, row in self._tx.scan(kind, query)]
+
+    def versions(self, kind: str, query: Query = Query()) -> Versions:  # noqa: B008  frozen
+        """Key, version and time of what ``list`` would find. The three together name one content of a record."""
+        _check(kind, query=query)
+        return self._tx.versions(kind, query)
 
     def kinds(self) -> Names:
         return self._tx.kinds()
@@ -307,6 +313,15 @@ class Store:
     def _audit_page(self, seq: int) -> Rows:
         query = Query(after=audit.key_of(seq), limit=PAGE)
         return self.backend.run(lambda tx: tx.scan(AUDIT, query), write=False)
+
+    @property
+    def far(self) -> bool:
+        """Whether other machines may use the same store."""
+        return self.backend.far
+
+    def stamp(self) -> str | None:
+        """The same as long as nobody writes to the store; None where its kind of store cannot tell. Cheap to ask."""
+        return self.backend.stamp()
 
     def close(self) -> None:
         self.backend.close()

@@ -92,7 +92,8 @@ def told(where: str) -> Iterator[None]:
 class SurrealBackend:
     """One connection, used by one thread at a time and opened by the first transaction."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], *, far: bool = False) -> None:
+        self.far = far
         self._connect = connect
         self._connection: Connection | None = None
         self._lock = threading.RLock()
@@ -129,11 +130,20 @@ class SurrealBackend:
         except Failed as error:
             raise OperationFailed(str(error), where=self._connection.where) from error
 
+    def stamp(self) -> str | None:
+        """The count of writes."""
+        return self.run(_count, write=False)
+
     def close(self) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
             if connection:
                 connection.close()
+
+
+def _count(transaction: Transaction) -> str:
+    assert isinstance(transaction, SurrealTransaction)
+    return str(transaction.seen)
 
 
 class SurrealTransaction:
@@ -142,7 +152,7 @@ class SurrealTransaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         first = "(SELECT VALUE n FROM ONLY writes:count) ?? 0"
-        self._seen, nanoseconds = connection.query(f"RETURN {first}; RETURN time::nano(time::now())", {})
+        self.seen, nanoseconds = connection.query(f"RETURN {first}; RETURN time::nano(time::now())", {})
         self._time = float(nanoseconds / 1e9)
         self._reads = 0
         #: what is to be written, as text so that nobody changes it any more; None for what is to be removed
@@ -205,6 +215,9 @@ class SurrealTransaction:
         [found] = self._connection.query(SELECT.format(after=after), values)
         return [(one["k"], _row(one["content"])) for one in found]
 
+    def versions(self, kind: str, query: Query) -> list[tuple[str, int, float]]:
+        return [(key, row.version, row.time) for key, row in self.scan(kind, query)]
+
     def kinds(self) -> list[str]:
         """Leaps from the first record of a kind to the first of the next. No kind has a space in its name."""
         known = {kind for (kind, _key), text in self.changes.items() if text}
@@ -229,7 +242,7 @@ class SurrealTransaction:
         if self._reads < 2:
             return True
         [seen] = self._connection.query("RETURN (SELECT VALUE n FROM ONLY writes:count) ?? 0", {})
-        return bool(seen == self._seen)
+        return bool(seen == self.seen)
 
     def commit(self) -> bool:
         if not self.changes:
@@ -240,7 +253,7 @@ class SurrealTransaction:
             if text
         ]
         removed = [_id(kind, key) for (kind, key), text in self.changes.items() if not text]
-        self._connection.query(COMMIT, {"seen": self._seen, "sets": sets, "removed": removed})
+        self._connection.query(COMMIT, {"seen": self.seen, "sets": sets, "removed": removed})
         return True
 
 
@@ -334,7 +347,7 @@ def server(url: str) -> SurrealBackend:
     password = unquote(parts.password or "") or os.environ.get("RACKSTEAD_STATE_PASSWORD", "")
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     library()
-    return SurrealBackend(lambda: _connected(place, names, user, password))
+    return SurrealBackend(lambda: _connected(place, names, user, password), far=True)
 
 
 def _connected(place: str, names: list[str], user: str, password: str) -> Connection:

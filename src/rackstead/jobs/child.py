@@ -83,6 +83,7 @@ def main() -> None:
             line = sys.stdin.readline()
             if line:
                 _obey(json.loads(line))
+                os._exit(Exit.OK)  # all is on the disk; the interpreter would only take its modules apart
         except Interrupted:
             sys.exit(Exit.INTERRUPTED)
 

@@ -36,6 +36,7 @@ from .events import EventLog
 from .execution import Attempt, End, Verdict, read_result, result_file
 from .ledger import Ledger, load
 from .model import Job, JobState
+from .parts import Telling
 from .queue import Queue
 from .retention import Retention
 from .schedules import run_due
@@ -254,19 +255,20 @@ class Engine:
 
     def _run(self, job: Job, given: Given) -> None:
         folder = self.service.place(job.id)
-        say(folder, job, "job_started", attempt=job.attempt, worker=self.identity.id)
-        log.info("job %s: %s, attempt %d", job.id, job.workflow, job.attempt)
-        verdict = self._attempt(job, given, folder)
-        if verdict.end is End.STOPPED:
-            say(folder, job, "job_interrupted")
-            job = self.ledger.interrupt(job)
-        elif verdict.end is not End.LOST:
-            say(folder, job, "job_ended", result=verdict.end.value, error=verdict.error)
-            job = self._end(job, verdict, folder)
+        with self.service.parts.telling(job, folder) as telling:
+            say(folder, job, "job_started", attempt=job.attempt, worker=self.identity.id)
+            log.info("job %s: %s, attempt %d", job.id, job.workflow, job.attempt)
+            verdict = self._attempt(job, given, folder)
+            if verdict.end is End.STOPPED:
+                say(folder, job, "job_interrupted")
+                job = self.ledger.interrupt(job, telling.rest())
+            elif verdict.end is not End.LOST:
+                say(folder, job, "job_ended", result=verdict.end.value, error=verdict.error)
+                job = self._end(job, verdict, folder, telling)
         log.info("job %s: %s", job.id, job.state)
 
-    def _end(self, job: Job, verdict: Verdict, folder: Path) -> Job:
-        after = self.ledger.end(job, verdict)
+    def _end(self, job: Job, verdict: Verdict, folder: Path, telling: Telling) -> Job:
+        after = self.ledger.end(job, verdict, telling.rest())
         if self._traces and after.state.final:
             self._traces.job(after, folder)
         return after
@@ -322,11 +324,12 @@ class Engine:
             end_all(job.cookie, 0.0, NOBODY)
             folder = self.service.place(job.id)
             result = read_result(result_file(folder, job.execution))
+            telling = self.service.parts.telling(job, folder).resumed()
             if result:
-                self._end(job, Verdict(End.RESULT, result, "\n".join(result.errors)), folder)
+                self._end(job, Verdict(End.RESULT, result, "\n".join(result.errors)), folder, telling)
             else:
                 say(folder, job, "job_interrupted")
-                self.ledger.interrupt(job)
+                self.ledger.interrupt(job, telling.rest())
         except Conflict as error:
             log.warning("job %s: somebody else has taken it up: %s", job.id, error)
 

@@ -153,6 +153,13 @@ def more(path: Path, position: int, rest: bytes) -> tuple[int, bytes, list[bytes
     return position + len(added), left, lines
 
 
+def size(folder: Path) -> int:
+    try:
+        return (folder / FILE).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _wait(path: Path, position: int) -> None:
     """Until the file has another size, or it is time to ask again whether the job is over."""
 

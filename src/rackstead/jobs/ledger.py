@@ -135,8 +135,11 @@ class Ledger:
 
         self._change(job.id, work, [lease.name for lease in job.held])
 
-    def end(self, job: Job, verdict: Verdict) -> Job:
-        """Write how an attempt ended, which is the job's end or leads to another attempt. Raises Fenced."""
+    def end(self, job: Job, verdict: Verdict, also: Callable[[Change], None] | None = None) -> Job:
+        """Write how an attempt ended, which is the job's end or leads to another attempt. Raises Fenced.
+
+        ``also`` writes something in the same transaction.
+        """
 
         def write(change: Change, now: Job) -> Job:
             after = judged(now, verdict, change.now())
@@ -146,15 +149,17 @@ class Ledger:
                 told(change, after, ENGINE, after.state.value, attempt=after.attempt, rc=after.rc)
             return after
 
-        return self._leave(job, write)
+        return self._leave(job, write, also)
 
-    def interrupt(self, job: Job) -> Job:
+    def interrupt(self, job: Job, also: Callable[[Change], None] | None = None) -> Job:
         """The job's worker went away, or stops: it goes on as another execution. Raises Fenced."""
-        return self._leave(job, _interrupted)
+        return self._leave(job, _interrupted, also)
 
-    def _leave(self, job: Job, write: Callable[[Change, Job], Job]) -> Job:
+    def _leave(self, job: Job, write: Callable[[Change, Job], Job], also: Callable[[Change], None] | None) -> Job:
         def work(change: Change) -> Job:
             now = self._mine(change, job)
+            if also:
+                also(change)
             after = save(change, replace(write(change, now), leases=[]))
             for lease in job.held:
                 change.release(lease)

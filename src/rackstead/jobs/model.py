@@ -16,8 +16,8 @@ from typing import Any
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Lease, Record
 
 #: Kinds of records. ``OPEN`` has a line for each job that is not over: what the engines look at, however
-#: many jobs there have been. ``INPUT`` has the variables.
-JOB, OPEN, INPUT, KEY = "job", "job-open", "job-input", "job-key"
+#: many jobs there have been. ``INPUT`` has the variables, ``PART`` what other machines may read of its files.
+JOB, OPEN, INPUT, KEY, PART = "job", "job-open", "job-input", "job-key", "job-part"
 #: What of a job stands in ``OPEN``.
 OPEN_FIELDS = ("state", "priority", "not_before", "after", "target", "execution", "worker", "cancel")
 _SIGNS = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -12,6 +12,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
 from .model import INPUT, JOB, KEY, Job, JobState
+from .parts import forget
 from .service import Service, key_record
 
 DAY = 86_400.0
@@ -57,12 +58,14 @@ def _forget(change: Change, record: Record) -> None:
     if job.idempotency_key:
         change.delete(KEY, key_record(job.idempotency_key))
     change.delete(INPUT, job.id)
+    forget(change, job.id)
     change.delete(JOB, job.id, expect=record.version)
 
 
 def sweep(service: Service) -> None:
     """Remove what is left of jobs older than the oldest: another machine's worker has forgotten those."""
     oldest = service.store.list(JOB, Query(limit=1))
-    for place in (service.folder / "jobs").glob("*") if oldest else ():
-        if place.name < oldest[0].key:
-            shutil.rmtree(place, ignore_errors=True)
+    for folder in ("jobs", "far"):
+        for place in (service.folder / folder).glob("*") if oldest else ():
+            if place.name < oldest[0].key:
+                shutil.rmtree(place, ignore_errors=True)

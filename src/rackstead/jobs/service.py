@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,13 +25,17 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.store import
 
 from . import events
 from .documents import digest, documents, shown
+from .execution import answer_file
 from .ledger import load, save, told
 from .model import INPUT, JOB, KEY, OPEN, Job, JobState, new_id
+from .parts import Parts
 from .workflows import KINDS, Catalog, Workflow
 
 WORKER = "worker"
 #: A worker's heartbeats that may fail to come before it counts as gone.
 MISSED = 3
+#: Seconds between two looks at a job that is followed, where it may run on another machine.
+FAR_LOOK = 0.5
 #: Largest file whose digest is kept with a job that names it.
 LARGEST_INPUT = 16 << 20
 LONGEST_WORD = 1000
@@ -65,10 +70,15 @@ class Service:
         self.store = store
         self.folder = folder
         self.catalog = catalog
+        self.parts = Parts(store, folder)
 
     def place(self, job_id: str) -> Path:
-        """The job's own directory."""
+        """The job's own directory, where it runs here."""
         return self.folder / "jobs" / job_id
+
+    def readable(self, job_id: str) -> Path:
+        """Where the job's events can be read as they are now, wherever it runs."""
+        return self.parts.folder(job_id, self.place(job_id))
 
     # -- changing ----------------------------------------------------------------------------------
     def submit(self, order: Order, who: str, origin: str = "") -> Job:
@@ -133,22 +143,47 @@ class Service:
         descending: bool = True,
     ) -> list[Job]:
         """Jobs by time, the newest first; ``after`` is the id of the last one seen."""
-        where: dict[str, Any] = {"state": list(states)} if states else {}
-        where |= {"workflow": workflow} if workflow else {}
-        where |= {"who": who} if who else {}
-        found = self.store.list(JOB, Query(where, after=after, descending=descending, limit=limit))
-        return [Job.of(record) for record in found]
+        query = wanted(states=states, workflow=workflow, who=who, after=after, limit=limit, descending=descending)
+        return [Job.of(record) for record in self.store.list(JOB, query)]
 
     def events(self, job_id: str, after: int = 0, follow: bool = False) -> Iterator[dict[str, Any]]:
         """The job's events with numbers above ``after``; with ``follow`` until the job is over."""
         self.show(job_id)
+        if self.parts.used:
+            return self._far_events(job_id, after, follow)
         return events.read(self.place(job_id), after, over=(lambda: self.over(job_id)) if follow else None)
+
+    def _far_events(self, job_id: str, after: int, follow: bool) -> Iterator[dict[str, Any]]:
+        """The job may be taken over by another machine meanwhile."""
+        known: tuple[Path, int] | None = None
+        while True:
+            over = not follow or self.over(job_id)
+            folder = self.readable(job_id)
+            size = events.size(folder)
+            if known != (folder, size):
+                for event in events.read(folder, after):
+                    after = event["seq"]
+                    yield event
+                known = folder, size
+            if over:
+                return
+            threading.Event().wait(FAR_LOOK)
 
     def stdout(self, job_id: str) -> str:
         """What ansible-playbook has printed."""
         self.show(job_id)
-        path = self.place(job_id) / events.STDOUT
+        folder = self.readable(job_id)
+        if self.parts.is_copy(folder):  # that has the events, and all of it stands in them
+            return "".join(f"{event['stdout']}\n" for event in events.read(folder) if event.get("stdout"))
+        path = folder / events.STDOUT
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def answer(self, job: Job) -> bytes:
+        """What the tasks of the last run returned, as JSON. Raises FileNotFoundError."""
+        try:
+            return answer_file(self.place(job.id), job.execution).read_bytes()
+        except FileNotFoundError:
+            return self.parts.answer(job)
 
     def over(self, job_id: str) -> bool:
         return self.show(job_id).state.final
@@ -178,6 +213,14 @@ class Service:
             except OSError as error:
                 if error.errno not in (errno.ENXIO, errno.ENOENT, errno.EAGAIN, errno.EACCES):
                     raise  # those mean: nobody listens, or has been told often enough
+
+
+def wanted(*, states: Sequence[str], workflow: str, who: str, after: str, limit: int, descending: bool) -> Query:
+    """What ``Service.jobs`` asks the store for."""
+    where: dict[str, Any] = {"state": list(states)} if states else {}
+    where |= {"workflow": workflow} if workflow else {}
+    where |= {"who": who} if who else {}
+    return Query(where, after=after, descending=descending, limit=limit)
 
 
 def ring(bell: Path) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
 #: Seconds to connect, and between two bytes of an answer. A stream gives a sign of life every 15 seconds.
-TIMES, STREAM_TIMES = (10.0, 60.0), (10.0, 50.0)
+TIMES, STREAM_TIMES, SLOW_TIMES = (10.0, 60.0), (10.0, 50.0), (10.0, 600.0)
 #: Seconds for which a server that was there may be away: it is started again, or the network is.
 PATIENCE = 180.0
 #: Seconds before a stream that was lost is taken up again.
@@ -67,6 +67,10 @@ class Client:
     # -- requests ----------------------------------------------------------------------------------
     def get(self, path: str, **params: Any) -> Any:
         return self._patiently(lambda: self._json("GET", path, params=params))
+
+    def get_slowly(self, path: str) -> Any:
+        """What a server may compute for minutes before it answers."""
+        return self._patiently(lambda: self._json("GET", path, timeout=SLOW_TIMES))
 
     def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """A request that may be made twice without harm; None where the answer is empty."""
@@ -110,7 +114,7 @@ class Client:
         return found[0]
 
     def _json(self, method: str, path: str, **more: Any) -> Any:
-        answer = self._request(method, path, timeout=TIMES, **more)
+        answer = self._request(method, path, **{"timeout": TIMES, **more})
         with answer:
             if answer.status_code == HTTPStatus.NO_CONTENT:
                 return None

@@ -52,6 +52,11 @@ class Records:
                 raise InvalidInput([f'--where: a server does not pick by "{name}"; allowed: {", ".join(FIELDS)}'])
         return self._client.pages("/audit", limit, **params)
 
+    def verify(self) -> Record:
+        """What the server found when it read the whole audit chain."""
+        found: Record = self._client.get_slowly("/audit/verify")
+        return found
+
 
 def _path(kind: str, key: str) -> str:
     return f"/state/{quoted(kind)}/{quoted(key)}"

@@ -19,12 +19,13 @@ from starlette.concurrency import run_in_threadpool
 from ..jobs.service import Service
 from ..tracing import traces
 from ..web import routes as web
-from . import problems, routes_jobs, routes_provisioning, routes_state, routes_webhooks
+from . import problems, routes_jobs, routes_provisioning, routes_state, routes_tokens, routes_webhooks
 from .gate import SHOWN, Gate
 from .limits import Limits
 from .logs import AccessLog
 from .metrics import Metrics
 from .problems import Json, described
+from .ready import Answers, Lines
 from .schemas import Health, Problem
 from .tokens import Tokens
 from .traced import Traced
@@ -54,16 +55,26 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.gate = Gate(Tokens(service.store))
     app.state.stopping = asyncio.Event()
     app.state.metrics = Metrics(service)
+    app.state.lines, app.state.answers = Lines(service.store), Answers(service.store)
     app.state.health = (0.0, {})
+    app.state.verifying = asyncio.Lock()
     problems.install(app)
     app.add_middleware(Limits)
     app.add_middleware(AccessLog)
     app.state.traces = traces("server")
     if app.state.traces:
         app.add_middleware(Traced, traces=app.state.traces)
-    parts = (routes_jobs, routes_provisioning, routes_state, routes_webhooks, web)
-    for one in (router, *(part.router for part in parts)):
-        app.include_router(one)
+    for part in (
+        router,
+        routes_jobs.lists,
+        routes_jobs.router,
+        routes_provisioning.router,
+        routes_state.router,
+        routes_tokens.router,
+        routes_webhooks.router,
+        web.router,
+    ):
+        app.include_router(part)
     describe(app)
     return app
 

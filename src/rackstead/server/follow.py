@@ -19,7 +19,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from ..jobs.events import FILE, more
-from ..jobs.service import Service
+from ..jobs.service import FAR_LOOK, Service
 
 #: Seconds between two looks at the file.
 LOOK = 0.03
@@ -41,23 +41,23 @@ class Tail:
     """Gives what a file of events has had added since the last time."""
 
     def __init__(self, path: Path, after: int) -> None:
-        self._path = path
-        self._after = after
+        self.path = path
+        self.after = after
         self._position = 0
         self._rest = b""
 
     def grown(self) -> bool:
         try:
-            return self._path.stat().st_size != self._position
+            return self.path.stat().st_size != self._position
         except FileNotFoundError:
             return False
 
     def more(self) -> list[Line]:
         """At most a megabyte of them; an empty list means that there are no more."""
         while True:
-            self._position, self._rest, raw = more(self._path, self._position, self._rest)
+            self._position, self._rest, raw = more(self.path, self._position, self._rest)
             found = [Line(one["seq"], one["time"], one["event"], text) for one, text in map(_parsed, raw)]
-            kept = [line for line in found if line.seq > self._after]
+            kept = [line for line in found if line.seq > self.after]
             if kept or not raw:
                 return kept
 
@@ -75,11 +75,14 @@ async def follow(
     An empty list comes at each look that finds nothing.
     """
     tail = Tail(service.place(job_id) / FILE, after)
-    over, asked, eager = False, 0.0, 0.0
+    over, asked, eager, looked = False, 0.0, 0.0, 0.0
     while not (stopping.is_set() or gone()):
+        if service.parts.used and (over or time.monotonic() - looked >= FAR_LOOK):
+            tail, looked = await run_in_threadpool(found_again, service, job_id, tail), time.monotonic()
         found = await run_in_threadpool(tail.more) if tail.grown() else []
         yield found
         if found:
+            tail.after = found[-1].seq
             eager = time.monotonic() + EAGER if found[-1].event == "job_ended" else 0.0
             continue
         if over:
@@ -88,6 +91,12 @@ async def follow(
             over, asked = await run_in_threadpool(service.over, job_id), time.monotonic()
         if not over:
             await pause(stopping, LOOK)
+
+
+def found_again(service: Service, job_id: str, tail: Tail) -> Tail:
+    """The job may run on another machine, and be taken over by one."""
+    path = service.readable(job_id) / FILE
+    return tail if path == tail.path else Tail(path, tail.after)
 
 
 async def pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -197,5 +197,12 @@ class Timed:
         with self._seen[write].time():
             return self.backend.run(work, write=write)
 
+    @property
+    def far(self) -> bool:
+        return self.backend.far
+
+    def stamp(self) -> str | None:
+        return self.backend.stamp()
+
     def close(self) -> None:
         self.backend.close()

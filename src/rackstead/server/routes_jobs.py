@@ -17,15 +17,15 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, 
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from ..jobs.execution import answer_file
 from ..jobs.model import Job, JobState
-from ..jobs.service import Order, Service
+from ..jobs.service import Order, Service, wanted
 from ..jobs.workflows import Workflow
 from ..tracing import TRACEPARENT
 from . import paging
 from .follow import Line, follow
 from .gate import Caller, Gate, needs
 from .problems import Json, Refusal, described, of_error
+from .ready import Lines, Ready
 from .schemas import (
     EXAMPLE_ID,
     JOB_ID,
@@ -40,6 +40,8 @@ from .schemas import (
 )
 
 router = APIRouter()
+#: Lists that are asked for often.
+lists = APIRouter(route_class=Ready)
 Viewer = Annotated[Caller, Depends(needs("viewer"))]
 Id = Annotated[str, Path(pattern=JOB_ID, examples=[EXAMPLE_ID], description="The job's id.")]
 Name = Annotated[str, Path(pattern=WORKFLOW, examples=["apply"], description="The workflow's name.")]
@@ -56,7 +58,7 @@ def service_of(connection: Request | WebSocket) -> Service:
 
 
 # -- jobs -------------------------------------------------------------------------------------------
-@router.get("/tasks", tags=["jobs"], summary="List jobs", response_model=JobPage, responses=described())
+@lists.get("/tasks", tags=["jobs"], summary="List jobs", response_model=JobPage, responses=described())
 def tasks(
     request: Request,
     caller: Viewer,
@@ -73,7 +75,7 @@ def tasks(
     """A token for some workflows or targets sees their jobs only; its pages may be short, the last has no next."""
     if before and sort == "created":
         raise Refusal(422, "before: does not go with sort=created", [("query/before", "does not go with sort=created")])
-    found = service_of(request).jobs(
+    query = wanted(
         states=[one.value for one in state or ()],
         workflow=workflow,
         who=who,
@@ -81,9 +83,11 @@ def tasks(
         limit=limit,
         descending=sort == "-created",
     )
-    seen = [job.public() for job in found if caller.token.covers(job.workflow, job.target)]
-    last = found[-1].id if found else ""
-    return Json(paging.page(seen, "tasks", sort, last, full=len(found) == limit))
+    lines: Lines = request.app.state.lines
+    found = lines.find(query)
+    seen = [line.text for _id, line in found if caller.token.covers(line.workflow, line.target)]
+    last = found[-1][0] if found else ""
+    return Response(paging.joined(seen, "tasks", sort, last, full=len(found) == limit), media_type="application/json")
 
 
 @router.get(
@@ -118,7 +122,7 @@ def results(request: Request, caller: Viewer, job_id: Id) -> Response:
     service = service_of(request)
     job = visible(service, caller, job_id)
     try:
-        text = answer_file(service.place(job_id), job.execution).read_bytes()
+        text = service.answer(job)
     except FileNotFoundError as error:
         raise Refusal(404, f"job {job_id} has left no results") from error
     return Response(text, media_type="application/json")

@@ -15,9 +15,10 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.model import
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 from fastapi import APIRouter, Body, Depends, Header, Path, Request, Response
 from fastapi import Query as Parameter
+from starlette.concurrency import run_in_threadpool
 
 from ..jobs import schedules
-from ..jobs.model import INPUT, JOB, KEY, OPEN
+from ..jobs.model import INPUT, JOB, KEY, OPEN, PART
 from ..jobs.service import WORKER, Order
 from ..web.sessions import SESSION
 from ..webhooks import registry
@@ -28,6 +29,7 @@ from .routes_jobs import ORDER, Viewer, Word, found_workflow, service_of
 from .schemas import (
     KIND,
     AuditPage,
+    AuditVerdict,
     KindList,
     Mapping,
     NewSchedule,
@@ -46,7 +48,7 @@ IfMatch = Annotated[
     str, Header(pattern=r'^("?\d{1,15}"?)?$', description="Only if the record is at this version; 0: if there is none.")
 ]
 #: Never shown, and never written from outside.
-PRIVATE = (INPUT, KEY, SESSION, TOKEN, *registry.KINDS)
+PRIVATE = (INPUT, KEY, PART, SESSION, TOKEN, *registry.KINDS)
 MANAGED = (*RESERVED, *PRIVATE, JOB, OPEN, WORKER, schedules.SCHEDULE)
 ETAG = {"headers": {"ETag": {"description": "The version", "schema": {"type": "string"}}}}
 
@@ -72,6 +74,18 @@ def audit(
     found = service_of(request).store.audit(Query(where, after=after, descending=sort == "-seq", limit=limit))
     last = key_of(found[-1].seq) if found else ""
     return Json(paging.page([vars(one) for one in found], "audit", sort, last, full=len(found) == limit))
+
+
+@router.get(
+    "/audit/verify", tags=["audit"], summary="Prove the chain whole", response_model=AuditVerdict, responses=described()
+)
+async def verify(request: Request, caller: Viewer) -> Response:
+    """Reads all of it: a long chain takes a while, and others who ask wait. Not for tokens that are for some
+    workflows or targets only."""
+    caller.require_unscoped()
+    async with request.app.state.verifying:
+        found = await run_in_threadpool(service_of(request).store.verify_audit)
+    return Json(vars(found))
 
 
 # -- the state store --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
@@ -13,9 +13,10 @@ from ..webhooks import registry
 from .problems import Json, described
 from .routes_jobs import service_of
 from .routes_state import Admin
-from .schemas import NewWebhook, WebhookList, WebhookMade
+from .schemas import NewWebhook, Rotation, WebhookList, WebhookMade
 
 router = APIRouter(tags=["webhooks"])
+Name = Annotated[str, Path(pattern=f"^{registry.NAME}$", examples=["chat"])]
 
 
 @router.get("/webhooks", summary="List webhooks", response_model=WebhookList, responses=described())
@@ -45,14 +46,29 @@ def add_webhook(request: Request, caller: Admin, body: NewWebhook) -> Response:
         states=body.states,
         workflows=body.workflows,
     )
-    made = {"name": hook.name, "url": hook.url, "states": hook.states, "workflows": hook.workflows}
-    return Json({**made, "secret": secret}, 201)
+    return Json(made(hook, secret), 201)
+
+
+@router.post(
+    "/webhooks/{name}/rotate",
+    summary="Give a webhook a new secret",
+    response_model=WebhookMade,
+    responses=described(400, 404, 408, 413),
+)
+def rotate_webhook(request: Request, caller: Admin, name: Name, body: Rotation) -> Response:
+    """Until the overlap is over, both secrets sign. The answer has the new one in it. It is not told again."""
+    caller.require_unscoped()
+    store = service_of(request).store
+    hook, secret = registry.rotate(store, name, caller.name, caller.origin, overlap=body.overlap_hours)
+    return Json(made(hook, secret))
+
+
+def made(hook: registry.Webhook, secret: str) -> dict[str, Any]:
+    return {"name": hook.name, "url": hook.url, "states": hook.states, "workflows": hook.workflows, "secret": secret}
 
 
 @router.delete("/webhooks/{name}", summary="Remove a webhook", status_code=204, responses=described(404))
-def remove_webhook(
-    request: Request, caller: Admin, name: Annotated[str, Path(pattern=f"^{registry.NAME}$", examples=["chat"])]
-) -> Response:
+def remove_webhook(request: Request, caller: Admin, name: Name) -> Response:
     """What was still to be delivered is not delivered any more."""
     caller.require_unscoped()
     registry.remove(service_of(request).store, name, caller.name, caller.origin)

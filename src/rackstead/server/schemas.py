@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from ..jobs.model import Job, JobState
 from ..jobs.workflows import LOWEST_PRIORITY, MOST_RETRIES, NODE
-from ..webhooks.registry import LONGEST_URL
+from ..webhooks.registry import LONGEST_OVERLAP, LONGEST_URL, OVERLAP
 from ..webhooks.registry import NAME as WEBHOOK
+from .tokens import NAME as TOKEN_NAME
 
 JOB_ID = r"^[0-9a-z]{26}$"
 WORKFLOW = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
@@ -303,9 +304,19 @@ class WebhookMade(WebhookBase):
     secret: str = Field(description="What the signatures are made with. Not told again.")
 
 
+class Rotation(Strict):
+    """A new secret for a webhook."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"overlap_hours": 24}})
+    overlap_hours: float = Field(
+        OVERLAP, ge=0, le=LONGEST_OVERLAP, description="For so long the earlier secret signs as well."
+    )
+
+
 class WebhookDocument(WebhookBase):
     created: float
     who: str
+    earlier_until: float | None = Field(description="Until when an earlier secret signs as well.")
     pending: int = Field(description="Deliveries that wait or are tried.")
     delivered: int
     failures: int = Field(description="Attempts in vain.")
@@ -316,6 +327,47 @@ class WebhookDocument(WebhookBase):
 
 class WebhookList(BaseModel):
     items: list[WebhookDocument]
+
+
+class NewToken(Strict):
+    """Who may do what. Patterns are those of a shell."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "anna", "role": "operator", "days": 90}})
+    name: str = Field(pattern=f"^{TOKEN_NAME}$")
+    role: Literal["viewer", "operator", "admin"] = "viewer"
+    workflows: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], max_length=100, description="Without any, all."
+    )
+    targets: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        [], max_length=100, description="Without any, all."
+    )
+    days: float = Field(0.0, ge=0, le=36500, description="Good for so long. 0: for ever.")
+
+
+class TokenMade(BaseModel):
+    name: str
+    token: str = Field(description="Not told again.")
+
+
+class TokenDocument(BaseModel):
+    name: str
+    role: str
+    workflows: list[str]
+    targets: list[str]
+    created: float
+    expires: float | None
+    used: float | None = Field(description="When it was used last, to the minute.")
+
+
+class TokenList(BaseModel):
+    items: list[TokenDocument]
+
+
+class AuditVerdict(BaseModel):
+    count: int = Field(description="Entries that are good.")
+    ok: bool
+    broken: int | None = Field(description="The first entry that is not.")
+    why: str
 
 
 class Health(BaseModel):

@@ -64,7 +64,7 @@ def every(
 def one(request: Request, who: Who, job_id: Id) -> Response:
     service = service_of(request)
     job = visible(service, who.caller, job_id)
-    text = log.read(service.place(job_id))
+    text = log.read(service.readable(job_id))
     return render(
         request,
         "job.html",

@@ -230,12 +230,12 @@ class Sender(threading.Thread):
         if record is None:
             return None
         try:
-            url, secret = opened(self._store, self._hook.name)
+            url, secrets = opened(self._store, self._hook.name)
         except NotFound:
             return None
         except RacksteadError as error:
             return self._blocked(str(error))
-        answer = post(url, secret, str(record.body["id"]), str(record.body["body"]).encode())
+        answer = post(url, secrets, str(record.body["id"]), str(record.body["body"]).encode())
         outcome = self._concluded(key, answer, int(record.body["attempt"]) + 1)
         if outcome:
             self._tell(outcome, answer)

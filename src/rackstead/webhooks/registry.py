@@ -33,6 +33,9 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 LONGEST_URL = 2000
 MOST_WEBHOOKS, MOST_PATTERNS = 100, 100
 PAGE = 500
+HOUR = 3600.0
+#: How long an earlier secret signs beside a new one, in hours: if nobody says, and at most. Earlier ones at most.
+OVERLAP, LONGEST_OVERLAP, MOST_EARLIER = 24.0, 720.0, 3
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Webhook:
     workflows: list[str] = field(default_factory=list)
     created: float = 0.0
     who: str = ""
+    #: until when an earlier secret signs as well; 0 where there was none
+    earlier_until: float = 0.0
 
     @classmethod
     def of(cls, record: Record) -> Webhook:
@@ -118,6 +123,37 @@ def add(
     return store.change(work), secret
 
 
+def rotate(store: Store, name: str, who: str, origin: str, *, overlap: float = OVERLAP) -> tuple[Webhook, str]:
+    """Give a webhook a new secret; for ``overlap`` hours the one that it had signs as well.
+
+    Gives the webhook and the secret: the one time that it is seen. Raises NotFound or InvalidInput.
+    """
+    _check_overlap(store, overlap)
+    secret = new_secret()
+
+    def work(change: Change) -> Webhook:
+        record = change.find(WEBHOOK, name)
+        if record is None:
+            raise NotFound(f'there is no webhook "{name}"')
+        kept, end = change.get(SECRET, name), change.now() + overlap * HOUR
+        # One that was to end sooner does; without an overlap none goes on.
+        left = [{**one, "until": min(one["until"], end)} for one in _earlier(kept.body, change.now())]
+        earlier = [{"secret": kept.body["secret"], "until": end}, *left][:MOST_EARLIER] if overlap else []
+        body = {"secret": secret, "url": kept.body["url"], "earlier": earlier}
+        change.put(SECRET, name, body, sensitive=["secret", "url", "earlier"])
+        change.put(WEBHOOK, name, {**record.body, "earlier_until": end if overlap else 0.0})
+        details = {"overlap_hours": overlap}
+        change.append_audit(who, "webhook.rotate", f"{WEBHOOK}/{name}", origin=origin, details=details)
+        return Webhook.of(change.get(WEBHOOK, name))
+
+    return store.change(work), secret
+
+
+def _earlier(body: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    """Secrets that still sign beside the present one."""
+    return [one for one in body.get("earlier", []) if one["until"] > now]
+
+
 def remove(store: Store, name: str, who: str, origin: str) -> None:
     """What was still to be delivered goes too. Raises NotFound."""
 
@@ -144,19 +180,24 @@ def every(source: Store | Change) -> list[tuple[Webhook, Status]]:
     return [(one, status[one.name]) for one in found if one.name in status]
 
 
-def opened(store: Store, name: str) -> tuple[str, str]:
-    """URL and secret. Raises NotFound, InvalidInput without a key, Unsealable with a wrong one."""
-    if store.find(WEBHOOK, name) is None:
-        raise NotFound(f'there is no webhook "{name}"')
-    body: Mapping[str, Any] = store.get(SECRET, name).body
-    return str(body["url"]), str(body["secret"])
+def opened(store: Store, name: str) -> tuple[str, list[str]]:
+    """URL and secrets, the present one first. Raises NotFound, InvalidInput without a key, Unsealable with a wrong one."""
+
+    def work(change: Change) -> tuple[str, list[str]]:
+        if change.find(WEBHOOK, name) is None:
+            raise NotFound(f'there is no webhook "{name}"')
+        body: Mapping[str, Any] = change.get(SECRET, name).body
+        earlier = [str(one["secret"]) for one in _earlier(body, change.now())]
+        return str(body["url"]), [str(body["secret"]), *earlier]
+
+    return store.read(work)
 
 
 def document(hook: Webhook, status: Status) -> dict[str, Any]:
     """What is shown of it."""
     shown = {"name": hook.name, "url": hook.url, "states": hook.states, "workflows": hook.workflows}
     counts = {name: value for name, value in vars(status).items() if name not in ("id", "cursor")}
-    return {**shown, "created": hook.created, "who": hook.who, **counts}
+    return {**shown, "created": hook.created, "who": hook.who, "earlier_until": hook.earlier_until or None, **counts}
 
 
 def public(url: str) -> str:
@@ -176,6 +217,15 @@ def _check(store: Store, name: str, url: str, states: Sequence[str], workflows: 
     wrong = url_problem(url)
     if wrong:
         problems.add("url", wrong)
+    if store.seal is None:
+        problems.add("secret", f"there is no key to seal it with; {KEY_HINT}")
+    problems.raise_if_any()
+
+
+def _check_overlap(store: Store, overlap: float) -> None:
+    problems = Problems()
+    if not 0 <= overlap <= LONGEST_OVERLAP:
+        problems.add("overlap_hours", f"{overlap:g} is not valid", f"0 to {LONGEST_OVERLAP:g}")
     if store.seal is None:
         problems.add("secret", f"there is no key to seal it with; {KEY_HINT}")
     problems.raise_if_any()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -48,7 +49,7 @@ class Answer:
         return self.status == HTTPStatus.GONE
 
 
-def post(url: str, secret: str, message: str, body: bytes, whole: float = WHOLE) -> Answer:
+def post(url: str, secrets: Sequence[str], message: str, body: bytes, whole: float = WHOLE) -> Answer:
     """Sign and send. Never raises for what the receiver or the network does."""
     opened: list[socket.socket] = []
     _open.sockets, _open.end = opened, time.monotonic() + whole
@@ -57,7 +58,7 @@ def post(url: str, secret: str, message: str, body: bytes, whole: float = WHOLE)
     timer.start()
     try:
         with _session() as session:
-            given = {**headers(secret, message, int(time.time()), body), "User-Agent": "rackstead"}
+            given = {**headers(secrets, message, int(time.time()), body), "User-Agent": "rackstead"}
             answer = session.post(
                 url, data=body, headers=given, timeout=(CONNECT, ANSWER), allow_redirects=False, stream=True
             )

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -25,11 +26,14 @@ def sign(secret: str, message: str, at: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def headers(secret: str, message: str, at: int, body: bytes) -> dict[str, str]:
-    """What goes with a body: ``at`` is the time of this attempt, in whole seconds since the epoch."""
+def headers(secrets: Sequence[str], message: str, at: int, body: bytes) -> dict[str, str]:
+    """What goes with a body: ``at`` is the time of this attempt, in whole seconds since the epoch.
+
+    Each secret gives a signature; who receives it takes the one that he can check.
+    """
     return {
         "Content-Type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(at),
-        "webhook-signature": sign(secret, message, at, body),
+        "webhook-signature": " ".join(sign(secret, message, at, body) for secret in secrets),
     }
