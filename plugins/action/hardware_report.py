@@ -86,9 +86,7 @@ class ActionModule(ActionBase):
     def _read_there(self, given: dict[str, Any], node: str, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the module says on the target: neither thresholds nor the state store are its business."""
         arguments = {name: given[name] for name in ON_TARGET if given[name] is not None}
-        answer = self._execute_module(
-            module_name=MODULE, module_args={**arguments, "node": node}, task_vars=task_vars
-        )
+        answer = self._execute_module(module_name=MODULE, module_args={**arguments, "node": node}, task_vars=task_vars)
         return {key: value for key, value in answer.items() if key != "invocation"}
 
     def _kept(self, given: dict[str, Any], report: Report, limits: Any) -> Known:

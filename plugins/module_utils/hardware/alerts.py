@@ -72,7 +72,7 @@ def thresholds_of(given: Mapping[str, Any]) -> Thresholds:
     return Thresholds(**found)
 
 
-def alerts(report: Report, limits: Thresholds = Thresholds()) -> list[Alert]:  # noqa: B008  frozen
+def alerts(report: Report, limits: Thresholds = Thresholds()) -> list[Alert]:
     """All of them, the gravest first."""
     found = [one for look in LOOKS for one in look(report, limits)]
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
@@ -124,9 +124,7 @@ def _bad_sectors(one: Smart) -> Iterator[Alert]:
 
 
 def _warm_disk(one: Smart, limits: Thresholds) -> Iterator[Alert]:
-    over = _over(
-        one.temperature_celsius, limits.disk_temperature_celsius, limits.disk_temperature_critical_celsius
-    )
+    over = _over(one.temperature_celsius, limits.disk_temperature_celsius, limits.disk_temperature_critical_celsius)
     if over:
         text = f"disk {_disk(one)} is at {one.temperature_celsius:g} °C"
         yield Alert("smart", one.disk, over[0], text, one.temperature_celsius, over[1])

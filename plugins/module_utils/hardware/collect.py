@@ -14,7 +14,6 @@ from typing import Any
 
 from ..common.deadline import Deadline
 from ..common.errors import InvalidInput
-from ..common.problems import nearest
 from . import devices, services, storage, system
 from .machine import Absent, Broken, Machine
 from .model import SECTIONS, Report, Section
@@ -81,14 +80,16 @@ def collect(
 def chosen(sections: Iterable[str]) -> list[str]:
     """The parts that are wanted, in their order. Raises InvalidInput."""
     given = list(sections)
+    if set(given) <= set(SECTIONS):
+        return [name for name in SECTIONS if not given or name in given]
+    from ..common.problems import nearest  # where it is needed alone: it loads a good deal
+
     lines = [
         f'sections: "{name}" is not a part of a report{nearest(str(name), SECTIONS)}; allowed: {", ".join(SECTIONS)}'
         for name in given
         if name not in SECTIONS
     ]
-    if lines:
-        raise InvalidInput(lines)
-    return [name for name in SECTIONS if not given or name in given]
+    raise InvalidInput(lines)
 
 
 def barred(name: str, collector: Collector, within: str) -> Collector:

@@ -155,7 +155,9 @@ def _smart_states(before: Report, after: Report) -> Iterator[Difference]:
         if known and known.passed is not None and one.passed is not None and known.passed != one.passed:
             severity = NOTICE if one.passed else CRITICAL
             words = "SMART: passes again" if one.passed else "SMART: says that it is failing"
-            yield Difference("smart", one.disk, "passed", known.passed, one.passed, severity, f"disk {one.disk}: {words}")
+            yield Difference(
+                "smart", one.disk, "passed", known.passed, one.passed, severity, f"disk {one.disk}: {words}"
+            )
 
 
 COMPARISONS: dict[str, Callable[[Report, Report], Iterator[Difference]]] = {
@@ -165,33 +167,60 @@ COMPARISONS: dict[str, Callable[[Report, Report], Iterator[Difference]]] = {
     "cpu": _cpu,
     "memory": _memory,
     "memory_modules": Things(
-        "memory_modules", "memory module", lambda report: report.memory_modules, lambda one: f"{one.slot} {one.serial}",
-        {"size_bytes": CRITICAL}, name=lambda one: one.slot or one.serial,
+        "memory_modules",
+        "memory module",
+        lambda report: report.memory_modules,
+        lambda one: f"{one.slot} {one.serial}",
+        {"size_bytes": CRITICAL},
+        name=lambda one: one.slot or one.serial,
     ),
     "disks": Things(
-        "disks", "disk", lambda report: report.disks, lambda one: one.serial or one.wwn or one.name,
-        {"size_bytes": WARNING}, name=_disk_name,
+        "disks",
+        "disk",
+        lambda report: report.disks,
+        lambda one: one.serial or one.wwn or one.name,
+        {"size_bytes": WARNING},
+        name=_disk_name,
     ),
     "smart": _smart_states,
     "filesystems": Things(
-        "filesystems", "file system", lambda report: report.filesystems, lambda one: one.mountpoint,
-        {"kind": NOTICE, "size_bytes": NOTICE, "read_only": CRITICAL}, gone=WARNING, name=lambda one: one.mountpoint,
+        "filesystems",
+        "file system",
+        lambda report: report.filesystems,
+        lambda one: one.mountpoint,
+        {"kind": NOTICE, "size_bytes": NOTICE, "read_only": CRITICAL},
+        gone=WARNING,
+        name=lambda one: one.mountpoint,
     ),
     "lvm": Things(
-        "lvm", "volume group", lambda report: report.lvm.groups, lambda one: one.name,
+        "lvm",
+        "volume group",
+        lambda report: report.lvm.groups,
+        lambda one: one.name,
         {"size_bytes": NOTICE, "partial": CRITICAL},
     ),
     "raid": Things(
-        "raid", "array", lambda report: report.raid, lambda one: one.name,
+        "raid",
+        "array",
+        lambda report: report.raid,
+        lambda one: one.name,
         {"state": WARNING, "level": WARNING, "degraded": CRITICAL, "faulty": CRITICAL},
     ),
     "nics": Things(
-        "nics", "network card",
+        "nics",
+        "network card",
         lambda report: [one for one in report.nics if one.kind in HARDWARE_NICS],
-        lambda one: one.name, {"mac": WARNING, "link": WARNING, "speed_mbit": WARNING, "duplex": WARNING},
+        lambda one: one.name,
+        {"mac": WARNING, "link": WARNING, "speed_mbit": WARNING, "duplex": WARNING},
     ),
-    "gpus": Things("gpus", "GPU", lambda report: report.gpus, lambda one: one.slot, {"model": NOTICE},
-                   name=lambda one: f"{one.slot} ({one.model})"),
+    "gpus": Things(
+        "gpus",
+        "GPU",
+        lambda report: report.gpus,
+        lambda one: one.slot,
+        {"model": NOTICE},
+        name=lambda one: f"{one.slot} ({one.model})",
+    ),
     "firmware": _fields(
         "firmware",
         {"bios_version": "firmware version", "product": "product", "serial": "serial number", "board": "board"},
@@ -199,7 +228,11 @@ COMPARISONS: dict[str, Callable[[Report, Report], Iterator[Difference]]] = {
     ),
     "bmc": _fields("bmc", {"firmware": "BMC's firmware", "address": "BMC's address", "mac": "BMC's MAC"}, NOTICE),
     "kubernetes": Things(
-        "kubernetes", "storage class", lambda report: report.kubernetes.classes, lambda one: one.name,
-        {"provisioner": WARNING, "default": NOTICE}, gone=WARNING,
+        "kubernetes",
+        "storage class",
+        lambda report: report.kubernetes.classes,
+        lambda one: one.name,
+        {"provisioner": WARNING, "default": NOTICE},
+        gone=WARNING,
     ),
 }

@@ -64,16 +64,10 @@ def nic_of(one: dict[str, Any]) -> Nic:
 def nic_in_sysfs(machine: Machine, path: str) -> Nic:
     """An interface as sysfs tells of it: without addresses."""
     name = path.rpartition("/")[2]
-    count = {
-        key: whole(machine.value(f"{path}/statistics/{file}"))
-        for key, file in (
-            ("received_bytes", "rx_bytes"),
-            ("sent_bytes", "tx_bytes"),
-            ("receive_errors", "rx_errors"),
-            ("send_errors", "tx_errors"),
-            ("dropped", "rx_dropped"),
-        )
-    }
+
+    def count(file: str) -> int | None:
+        return whole(machine.value(f"{path}/statistics/{file}"))
+
     kind = re.search(r"^DEVTYPE=(\w+)", machine.value(f"{path}/uevent"), re.MULTILINE)
     virtual = "/virtual/" in machine.target(path)
     return Nic(
@@ -82,7 +76,11 @@ def nic_in_sysfs(machine: Machine, path: str) -> Nic:
         kind="loopback" if name == "lo" else kind[1] if kind else "veth" if virtual else "physical",
         state=text(machine.value(f"{path}/operstate")),
         mtu=whole(machine.value(f"{path}/mtu")),
-        **count,
+        received_bytes=count("rx_bytes"),
+        sent_bytes=count("tx_bytes"),
+        receive_errors=count("rx_errors"),
+        send_errors=count("tx_errors"),
+        dropped=count("rx_dropped"),
     )
 
 
@@ -344,10 +342,20 @@ def bmc(machine: Machine) -> Bmc:
     entries = machine.names("/sys/firmware/dmi/entries/38-*")
     if not devices and not places and not entries:
         raise Absent("there is no BMC that the kernel knows of")
-    files = ("firmware_revision", "manufacturer_id", "ipmi_version", "guid")
-    read = [text(machine.value(f"{places[0]}/{name}")) if places else "" for name in files]
     address, mac = lan_of(lan(machine)) if devices else ("", "")
-    return Bmc(devices[0] if devices else "", *read, address, mac)
+
+    def told(name: str) -> str:
+        return text(machine.value(f"{places[0]}/{name}")) if places else ""
+
+    return Bmc(
+        device=devices[0] if devices else "",
+        firmware=told("firmware_revision"),
+        manufacturer=told("manufacturer_id"),
+        ipmi_version=told("ipmi_version"),
+        guid=told("guid"),
+        address=address,
+        mac=mac,
+    )
 
 
 def lan(machine: Machine) -> str:

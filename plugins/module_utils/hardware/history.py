@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,14 +67,16 @@ def check_node(name: str) -> str:
 
 def known_of(record: Record) -> Known:
     body = record.body
-    rows = [
-        [one for one in body.get(name, ()) if isinstance(one, dict)] if isinstance(body.get(name), list) else []
-        for name in ("changes", "alerts")
-    ]
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        given = body.get(name)
+        return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+
     before = body.get("before")
     return Known(
         report_of(body.get("report")),
-        *rows,
+        rows("changes"),
+        rows("alerts"),
         before=float(before) if isinstance(before, (int, float)) else None,
         version=record.version,
     )
@@ -214,7 +216,7 @@ def worst(known: Known) -> str:
     return next((name for name in ("critical", "warning") if name in found), "")
 
 
-def totals(rows: list[Known]) -> Iterator[tuple[str, float]]:
+def totals(rows: Sequence[Known]) -> Iterator[tuple[str, float]]:
     """What all nodes have together."""
     yield "nodes", len(rows)
     yield "processors", sum(one.report.cpu.threads or 0 for one in rows)

@@ -10,7 +10,12 @@ import json
 import os
 import shutil
 import subprocess
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Where commands are that are not in a user's path.
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin")
@@ -108,6 +113,31 @@ def document(text: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Broken(f"{where} has not answered with JSON: {text.strip()[:80]!r}") from error
+
+
+def at_once(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """What ``work`` makes of each item, all at the same time. An error of one of them is raised when all have ended.
+
+    The standard library's pools load too much for a module that runs for a fifth of a second.
+    """
+    given = list(items)
+    found: dict[int, R] = {}
+    errors: list[Exception] = []
+
+    def run(number: int) -> None:
+        try:
+            found[number] = work(given[number])
+        except Exception as error:  # noqa: BLE001  raised again below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(given))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [found[number] for number in range(len(given))]
 
 
 # -- values that may be anything --------------------------------------------------------------------

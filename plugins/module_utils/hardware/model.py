@@ -13,7 +13,7 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -376,7 +376,7 @@ def built(kind: type[T], value: Any) -> T:
     """A dataclass from a mapping. Fields that are not there, or of another type, keep what means "not known"."""
     given = value if isinstance(value, Mapping) else {}
     found: dict[str, Any] = {}
-    for name, hint in _hints(kind).items():
+    for name, hint in _hints(typing.cast(typing.Hashable, kind)).items():
         if name in given:
             fits, read = _read(hint, given[name])
             if fits:
@@ -384,7 +384,7 @@ def built(kind: type[T], value: Any) -> T:
     return kind(**found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 

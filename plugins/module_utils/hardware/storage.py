@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .machine import Absent, Broken, Machine, document, mapping, mappings, number, share, text, whole
+from .machine import Absent, Broken, Machine, at_once, document, mapping, mappings, number, share, text, whole
 from .model import Array, Disk, Filesystem, LogicalVolume, Lvm, Partition, PhysicalVolume, Smart, VolumeGroup
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,WWN,TRAN,ROTA,RM,FSTYPE,LABEL,UUID,PARTTYPENAME,MOUNTPOINT"
@@ -103,8 +102,7 @@ def smart(machine: Machine) -> list[Smart]:
     names = disk_names(machine)
     if not names:
         raise Absent("there are no disks to ask")
-    with ThreadPoolExecutor(min(8, len(names))) as pool:
-        found = list(pool.map(lambda name: smart_at(machine, name), names))
+    found = at_once(lambda name: smart_at(machine, name), names)
     if all(one.reason for one in found):
         raise Absent("; ".join(dict.fromkeys(f"{one.disk}: {one.reason}" for one in found))[:300])
     return found
@@ -276,8 +274,7 @@ def lvm(machine: Machine) -> Lvm:
         argv = (command, "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns)
         return rows_of(machine.json(*argv), order[1])
 
-    with ThreadPoolExecutor(len(REPORTS)) as pool:
-        physical, groups, volumes = pool.map(asked, REPORTS)
+    physical, groups, volumes = at_once(asked, REPORTS)
     if not physical and not groups:
         raise Absent("there are no volume groups")
     return lvm_of(physical, groups, volumes)
@@ -375,4 +372,3 @@ def array_of(lines: Sequence[str]) -> Array:
         action[1] if action else "",
         number(action[2]) if action else None,
     )
-

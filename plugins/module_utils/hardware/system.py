@@ -193,8 +193,17 @@ def modules_of(words: str) -> list[MemoryModule]:
         field = dict(re.findall(r"^\t([^:\t][^:]*):\s*(.*)$", block, re.MULTILINE))
         size = size_of(field.get("Size", ""))
         if size:
-            words_of = [known(field.get(name)) for name in ("Type", "Speed", "Manufacturer", "Part Number")]
-            found.append(MemoryModule(known(field.get("Locator")), size, *words_of, known(field.get("Serial Number"))))
+            found.append(
+                MemoryModule(
+                    slot=known(field.get("Locator")),
+                    size_bytes=size,
+                    kind=known(field.get("Type")),
+                    speed=known(field.get("Speed")),
+                    manufacturer=known(field.get("Manufacturer")),
+                    part=known(field.get("Part Number")),
+                    serial=known(field.get("Serial Number")),
+                )
+            )
     if not found:
         raise Absent("the firmware does not tell of its memory modules (no DMI)")
     return found
