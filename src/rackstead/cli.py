@@ -18,6 +18,7 @@ import typer
 
 from . import answers, completing, view
 from .answers import Exit
+from .cli_hardware import register as register_hardware
 from .cli_jobs import register as register_jobs
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 #: Headings of the commands' list.
 INSTANCES, JOBS, SERVER, STATE, SETUP = "Instances", "Jobs", "Server", "State", "This machine"
+MACHINES = "Machines"
 
 
 class OnChange(StrEnum):
@@ -569,6 +571,7 @@ def version(job: Job) -> int:
     return job.end(Exit.OK, [], {"versions": {**found, "python": python}})
 
 
+register_hardware(app, MACHINES)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

@@ -105,9 +105,10 @@ class Job:
         check: bool = False,
         diff: bool = False,
         narrate: bool = False,
+        forks: int = 0,
     ) -> Outcome:
         """Run a playbook, showing how it goes. Variables that are None are not set."""
-        request = self._request(playbook, variables, check=check, diff=diff)
+        request = self._request(playbook, variables, check=check, diff=diff, forks=forks)
         if self.choice:
             from .remote.play import play
 

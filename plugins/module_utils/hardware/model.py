@@ -350,6 +350,10 @@ class Report:
         """Whether this part was read."""
         return section in self.sections and self.sections[section].state == "ok"
 
+    def missing(self) -> list[tuple[str, Section]]:
+        """The parts that were not read, in their order."""
+        return [(name, self.sections[name]) for name in SECTIONS if name in self.sections and not self.read(name)]
+
     def document(self) -> dict[str, Any]:
         """The report as JSON knows it."""
         return dataclasses.asdict(self)

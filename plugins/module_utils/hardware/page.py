@@ -158,7 +158,7 @@ def changed(known: Known) -> str:
 
 def machine(report: Report) -> list[tuple[str, Any]]:
     system, cpu, memory, firmware, bmc = report.system, report.cpu, report.memory, report.firmware, report.bmc
-    cores = " × ".join(f"{count} {word}" for count, word in ((cpu.sockets, "sockets"), (cpu.cores, "cores")) if count)
+    cores = ", ".join(f"{word}: {count}" for count, word in ((cpu.sockets, "sockets"), (cpu.cores, "cores")) if count)
     return [
         ("Host name", system.hostname),
         ("Kind", " in ".join(part for part in (system.kind, system.within) if part)),
@@ -399,7 +399,7 @@ def certificates(report: Report) -> str:
 
 
 def unread(report: Report) -> str:
-    rows = [[name, one.state, one.reason] for name, one in report.sections.items() if one.state != "ok"]
+    rows = [[name, one.state, one.reason] for name, one in report.missing()]
     return table("What could not be read", ["Part", "State", "Reason"], rows) if rows else ""
 
 

@@ -181,7 +181,10 @@ def meminfo_of(words: str) -> Memory:
 
 
 def memory_modules(machine: Machine) -> list[MemoryModule]:
-    return modules_of(machine.run("dmidecode", "-t", "memory"))
+    try:
+        return modules_of(machine.run("dmidecode", "-t", "memory"))
+    except Broken as error:  # so it ends where there is no DMI
+        raise Absent(f"the firmware does not tell of its memory modules ({error})") from error
 
 
 def modules_of(words: str) -> list[MemoryModule]:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from ..jobs.service import Service
 from ..tracing import traces
 from ..web import routes as web
-from . import problems, routes_jobs, routes_state, routes_webhooks
+from . import problems, routes_hardware, routes_jobs, routes_state, routes_webhooks
 from .gate import SHOWN, Gate
 from .limits import Limits
 from .logs import AccessLog
@@ -61,7 +61,15 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
     app.state.traces = traces("server")
     if app.state.traces:
         app.add_middleware(Traced, traces=app.state.traces)
-    for part in (router, routes_jobs.router, routes_state.router, routes_webhooks.router, web.router):
+    parts = (
+        router,
+        routes_jobs.router,
+        routes_state.router,
+        routes_webhooks.router,
+        routes_hardware.router,
+        web.router,
+    )
+    for part in parts:
         app.include_router(part)
     describe(app)
     return app
