@@ -26,7 +26,17 @@ else:
     from ansible_collections.rackstead.infra.plugins.module_utils.hardware import machine
 
 #: Files of which a part is kept only: they hold what is nobody's business.
-KEPT = {"/proc/1/environ": re.compile(r"(?:^|\0)(container=[^\0]+)")}
+KEPT = {
+    "/proc/1/environ": (re.compile(r"(?:^|\0)(container=[^\0]+)"), "\0"),
+    "/proc/stat": (re.compile(r"^(cpu\d* .*)$", re.MULTILINE), "\n"),
+    "/proc/cpuinfo": (
+        re.compile(
+            r"^((?:processor|vendor_id|model name|Model|flags|physical id|cpu cores|Hardware)\s*:.*|)$", re.MULTILINE
+        ),
+        "\n",
+    ),
+    "/proc/mounts": (re.compile(r"^(\S+ (?:/|/boot\S*|/etc/hosts) .*)$", re.MULTILINE), "\n"),
+}
 
 
 class Recorder(machine.Machine):  # type: ignore[misc, name-defined]
@@ -46,7 +56,8 @@ class Recorder(machine.Machine):  # type: ignore[misc, name-defined]
             self.files[path] = {"absent": str(error)}
             raise
         if path in KEPT:
-            text = "\0".join(KEPT[path].findall(text))
+            pattern, between = KEPT[path]
+            text = between.join(pattern.findall(text))
         self.files[path] = text
         return text
 
@@ -92,11 +103,20 @@ class Recorded(machine.Machine):  # type: ignore[misc, name-defined]
         self.links: dict[str, str] = record.get("links", {})
         self.paths = sorted({*record.get("paths", ()), *self.files})
         self.commands: dict[str, dict[str, str]] = record.get("commands", {})
+        self.looks = 0
 
     def read(self, path: str) -> str:
         if path not in self.files:
             raise machine.Absent(f"{path}: No such file or directory")
-        return self.files[path]
+        return self.later(self.files[path]) if path == "/proc/stat" else self.files[path]
+
+    def later(self, stat: str) -> str:
+        """The clock goes on from one look to the next: of 40 ticks, 10 with work."""
+        self.looks += 1
+        words = stat.split()
+        if len(words) < 5 or not words[1].isdigit() or not words[4].isdigit():
+            return stat
+        return f"cpu {int(words[1]) + 10 * self.looks} {words[2]} {words[3]} {int(words[4]) + 30 * self.looks}\n"
 
     def names(self, pattern: str) -> list[str]:
         """As glob does it: a star stays within one folder."""
