@@ -62,7 +62,7 @@ class Request:
 
     ``environment`` goes on top of this process's own; ``variable_files`` are ``-e @file``.
     Values of ``variables`` are taken as they are; those of ``templates`` may hold Jinja2 expressions.
-    Without an ``inventory`` there is this machine, and the hosts of the one that RACKSTEAD_INVENTORY names.
+    Without an ``inventory`` there is the one that RACKSTEAD_INVENTORY names, and this machine as localhost.
     ``cookie`` marks the run's processes. ``forks`` is on how many hosts the playbook works at once, 0: as many as
     Ansible's own settings say.
     """
@@ -155,7 +155,7 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
     runner = play(
         private_data_dir=str(private),
         playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
-        inventory=request.inventory or inventories(inventory, request.environment),
+        inventory=request.inventory or inventory_for(inventory, request.environment),
         envvars=_environment(request, private, cookie, follow),
         cmdline=options_of(request) or None,
         settings={"pexpect_timeout": 1, "suppress_output_file": True},
@@ -169,11 +169,14 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
     return outcome
 
 
-def inventories(own: Path, environment: Mapping[str, str]) -> list[str]:
-    """This machine, and the inventory that the environment names. Raises InvalidInput where that is not there."""
+def inventory_for(own: Path, environment: Mapping[str, str]) -> str:
+    """The inventory that the environment names, else this machine's own. Raises InvalidInput where it is not there.
+
+    Ansible knows this machine as localhost with any inventory, and does not count it among all.
+    """
     given = environment.get(INVENTORY) or os.environ.get(INVENTORY, "")
     if not given:
-        return [str(own)]
+        return str(own)
     path = Path(given).expanduser().absolute()
     if not path.exists():
         from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
@@ -181,7 +184,7 @@ def inventories(own: Path, environment: Mapping[str, str]) -> list[str]:
         raise InvalidInput(
             [f'{INVENTORY}: "{given}" does not exist; allowed: a file or folder of Ansible\'s inventory']
         )
-    return [str(own), str(path)]
+    return str(path)
 
 
 def _is_whole(playbook: str) -> bool:

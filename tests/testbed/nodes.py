@@ -84,6 +84,9 @@ class Nodes:
             "UsePAM no",
             "StrictModes no",
             "PermitRootLogin prohibit-password",
+            # A user's own .bashrc may do anything: on one machine it waits up to a minute for a lock. Bash reads it for
+            # a command that comes over SSH, in the home folder and at the first level of shells only.
+            f"SetEnv HOME={self.folder} SHLVL=9",
             "MaxStartups 500",
             "LoginGraceTime 300",
         ]

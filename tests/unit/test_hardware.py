@@ -172,6 +172,21 @@ def test_a_container_does_not_tell_of_its_hosts_hardware() -> None:
     assert report.filesystems[0].mountpoint == "/"
 
 
+def test_a_container_has_what_its_cgroup_allows() -> None:
+    record = json.loads((MACHINES / "container.json").read_text())
+    record["files"] |= {
+        "/sys/fs/cgroup/memory.max": f"{GIB}\n",
+        "/sys/fs/cgroup/memory.current": "300000000\n",
+        "/sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 100000000\n",
+        "/sys/fs/cgroup/cpuset.cpus.effective": "0-1,5\n",
+    }
+    report = collect.collect(Recorded(record), "n", sections=["cpu", "memory"])
+    assert (report.memory.total_bytes, report.memory.used_bytes) == (GIB, 200_000_000)
+    assert report.cpu.threads == 3
+    record["files"]["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert collect.collect(Recorded(record), "n").memory.total_bytes == 24684084 * 1024
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_report_survives_the_state_store_and_looks_the_same(name: str) -> None:
     report = read(name)

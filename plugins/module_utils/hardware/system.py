@@ -18,6 +18,9 @@ from .model import Cpu, Memory, MemoryModule, System
 KIB = 1024
 #: In how many ticks of the clock of one processor its use is measured, and how long that may take.
 TICKS, LONGEST = 12, 0.5
+#: Where a container sees what it is allowed.
+CGROUP = "/sys/fs/cgroup"
+CPUS = f"{CGROUP}/cpuset.cpus.effective"
 CONTAINER = re.compile(r"(?:^|\0)container=([^\0]+)")
 _SIZE = re.compile(r"(\d+)\s*([kMGT]?)i?B", re.ASCII)
 _FACTORS = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -87,7 +90,14 @@ def cpu(machine: Machine) -> Cpu:
         known = lscpu_of(machine.json("lscpu", "-J"))
     except (Absent, Broken):
         known = cpuinfo_of(machine.read("/proc/cpuinfo"))
-    return Cpu(**known, **common)
+    own = threads_of(machine.value(CPUS)) if container_of(machine) else None
+    return Cpu(**{**known, **common, **({"threads": own} if own else {})})
+
+
+def threads_of(words: str) -> int | None:
+    """How many processors a list such as 0-3,8 names."""
+    parts = re.findall(r"(\d{1,6})(?:-(\d{1,6}))?", words)
+    return sum(int(last or first) - int(first) + 1 for first, last in parts) or None
 
 
 def lscpu_of(found: Any) -> dict[str, Any]:
@@ -159,7 +169,19 @@ def ticks(words: str) -> tuple[int, int]:
 
 # -- memory ----------------------------------------------------------------------------------------
 def memory(machine: Machine) -> Memory:
-    return meminfo_of(machine.read("/proc/meminfo"))
+    found = meminfo_of(machine.read("/proc/meminfo"))
+    return limited(machine, found) if container_of(machine) else found
+
+
+def limited(machine: Machine, found: Memory) -> Memory:
+    """A container's memory is what its cgroup allows it, if that is less than the machine has."""
+    most, used = whole(machine.value(f"{CGROUP}/memory.max")), whole(machine.value(f"{CGROUP}/memory.current"))
+    if not most or used is None or most >= (found.total_bytes or 0):
+        return found
+    cache = re.search(r"^inactive_file (\d{1,15})$", machine.value(f"{CGROUP}/memory.stat"), re.MULTILINE)
+    cached = int(cache[1]) if cache else 0
+    used = max(0, used - cached)
+    return Memory(most, used, max(0, most - used), cached, found.swap_total_bytes, found.swap_used_bytes)
 
 
 def meminfo_of(words: str) -> Memory:
