@@ -130,4 +130,5 @@ def _cleaned(text: str) -> Iterator[str]:
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     if lines:
-        yield re.sub(r"^(\[ERROR\]: |ERROR! )", "", lines[0])
+        line = re.sub(r"^(\[ERROR\]: |ERROR! )", "", lines[0])
+        yield re.sub(r"^Could not match supplied host pattern, ignoring: (.*)", r'"\1" is not in the inventory', line)

@@ -33,6 +33,8 @@ PATH_VARIABLES = (
     "RACKSTEAD_CLIENT_KEY",
     "RACKSTEAD_CA_CERT",
 )
+#: Names an inventory whose hosts the playbooks can work on, beside this machine.
+INVENTORY = "RACKSTEAD_INVENTORY"
 #: ansible-runner empties a result longer than this many characters; a plan of a thousand instances is longer
 #: than its default.
 LONGEST_RESULT = 1 << 30
@@ -60,8 +62,9 @@ class Request:
 
     ``environment`` goes on top of this process's own; ``variable_files`` are ``-e @file``.
     Values of ``variables`` are taken as they are; those of ``templates`` may hold Jinja2 expressions.
-    Without an ``inventory`` there is this machine alone. ``cookie`` marks the run's processes. ``forks`` is on how many
-    hosts the playbook works at once, 0: as many as Ansible's own settings say.
+    Without an ``inventory`` there is the one that RACKSTEAD_INVENTORY names, and this machine as localhost.
+    ``cookie`` marks the run's processes. ``forks`` is on how many hosts the playbook works at once, 0: as many as
+    Ansible's own settings say.
     """
 
     playbook: str
@@ -153,7 +156,7 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
         runner = play(
             private_data_dir=str(private),
             playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
-            inventory=request.inventory or str(inventory),
+            inventory=request.inventory or inventory_for(inventory, request.environment),
             envvars=_environment(request, private, cookie, follow),
             cmdline=options_of(request) or None,
             settings={"pexpect_timeout": 1, "suppress_output_file": True},
@@ -191,6 +194,24 @@ def ended_at_once() -> Iterator[None]:
         pexpect.spawn = usual
 
 
+def inventory_for(own: Path, environment: Mapping[str, str]) -> str:
+    """The inventory that the environment names, else this machine's own. Raises InvalidInput where it is not there.
+
+    Ansible knows this machine as localhost with any inventory, and does not count it among all.
+    """
+    given = environment.get(INVENTORY) or os.environ.get(INVENTORY, "")
+    if not given:
+        return str(own)
+    path = Path(given).expanduser().absolute()
+    if not path.exists():
+        from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
+
+        raise InvalidInput(
+            [f'{INVENTORY}: "{given}" does not exist; allowed: a file or folder of Ansible\'s inventory']
+        )
+    return str(path)
+
+
 def _is_whole(playbook: str) -> bool:
     return os.sep in playbook or "." in playbook
 
@@ -223,6 +244,8 @@ def options_of(request: Request) -> str:
 def _environment(request: Request, private: Path, cookie: str, follow: Path) -> dict[str, str]:
     beside = str(Path(sys.executable).parent)
     found = {
+        # A host that no inventory has is a mistake: by default Ansible would do nothing, and call that well.
+        "ANSIBLE_HOST_PATTERN_MISMATCH": os.environ.get("ANSIBLE_HOST_PATTERN_MISMATCH", "error"),
         "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_PIPELINING": os.environ.get("ANSIBLE_PIPELINING", "1"),

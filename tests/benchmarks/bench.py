@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
-from . import bundle, connection, jobs, lifecycle, plot, rest, scale, state
+from . import bundle, connection, hardware, jobs, lifecycle, plot, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
 from .measures import RECORDS_A_SECOND, Measure
@@ -22,7 +22,7 @@ from .world import World
 
 #: Parts that need an Incus daemon, and those of the runner.
 ON_INCUS = ("lifecycle", "scale", "connection")
-RUNNER = ("jobs", "rest", "state")
+RUNNER = ("jobs", "rest", "state", "hardware")
 PARTS = (*ON_INCUS, *RUNNER)
 PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
@@ -48,7 +48,8 @@ class Sizes:
     seconds: int = 10  # for which they are asked for
     followed: int = 5  # jobs whose events a client waits for
     records: int = 1000  # of each backend of the state store
-    rounds: int = 3  # of what belongs to jobs, REST and the state store
+    rounds: int = 3  # of what belongs to jobs, REST, the state store and hardware reports
+    nodes: int = 20  # whose hardware is read at once
 
 
 @dataclass
@@ -180,6 +181,8 @@ def runner(
             groups = [(what, [one for one in stores if one.what == what]) for what in state.WHATS]
             picture = plot.bars("Backends of the state store", RECORDS_A_SECOND, groups)
             (folder / PICTURE).write_text(picture)
-    except (Failed, RacksteadError) as error:
+        if "hardware" in parts:
+            found += hardware.measures(sizes.nodes, sizes.rounds, say)
+    except (Failed, Wrong, RacksteadError) as error:
         return found, notes, str(error)
     return found, notes, ""

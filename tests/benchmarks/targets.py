@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import connection, jobs, lifecycle, measures, rest, scale
+from . import connection, hardware, jobs, lifecycle, measures, rest, scale
 from .measures import Measure
 from .samples import Row
 
@@ -59,7 +59,7 @@ def verdicts(rows: list[Row]) -> list[Verdict]:
 
 def runner_verdicts(found: list[Measure]) -> list[Verdict]:
     """All targets of the runner, measured or not."""
-    return [*_drains(found), *_delays(found), *_rest(found)]
+    return [*_drains(found), *_delays(found), *_rest(found), *_hardware(found)]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:
@@ -84,6 +84,18 @@ def _rest(found: list[Measure]) -> Iterator[Verdict]:
     late = measures.find(found, rest.EVENTS, rest.OURS)
     value = late.extra["p99_ms"] if late else None
     yield Verdict(f"{rest.EVENTS}, 99th percentile", 100, "ms", value, why="not measured")
+
+
+def _hardware(found: list[Measure]) -> Iterator[Verdict]:
+    """One node, and many."""
+    ours = sorted((one for one in found if (one.what, one.by) == (hardware.REPORT, hardware.OURS)), key=_count)
+    for one, seconds, what in ((ours[:1], 2, "1"), (ours[1:], 6, "many")):
+        name = f"{hardware.REPORT}, of {one[0].count if one else what}"
+        yield Verdict(name, seconds, "s", one[0].best / 1000 if one else None, why="not measured")
+
+
+def _count(one: Measure) -> int:
+    return one.count
 
 
 def _against_floor(rows: list[Row]) -> Iterator[Verdict]:

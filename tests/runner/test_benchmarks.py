@@ -18,7 +18,7 @@ from testbed.daemon import running
 TOP = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP))  # the benchmark is a package below tests, named from the top
 
-from tests.benchmarks import bundle, jobs, lifecycle, measures, plot, process, rest, state, targets
+from tests.benchmarks import bundle, hardware, jobs, lifecycle, measures, plot, process, rest, state, targets
 from tests.benchmarks.floor import Refused, Rest
 from tests.benchmarks.measures import JOBS_A_SECOND, MILLISECONDS, Measure
 from tests.benchmarks.samples import Row, Sample
@@ -58,13 +58,24 @@ def check_figures(found: dict[str, object]) -> None:
     assert all(20 < target["measured"] < 150 for target in memory)
 
 
-SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1".split()
+SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1 --nodes 2".split()
 
 
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     """No Incus is started for them."""
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "tests.benchmarks", "--parts", "jobs", "rest", "state", "--json", str(figures)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks",
+        "--parts",
+        "jobs",
+        "rest",
+        "state",
+        "hardware",
+        "--json",
+        str(figures),
+    ]
     done = subprocess.run([*command, *SMALL], cwd=TOP, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     document = json.loads(figures.read_text())
@@ -75,8 +86,10 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     assert found[rest.LISTS, rest.OURS]["requests"] == 100 and found[rest.EVENTS, rest.OURS]["count"] > 10
     assert {by for what, by in found if what == state.MIGRATION} == set(BACKENDS)
     assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
+    reports = [one for one in document["measures"] if one["by"] == hardware.OURS]
+    assert sorted(one["count"] for one in reports) == [1, 2]
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 6 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 8 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 

@@ -72,6 +72,16 @@ class Client:
         """What a server may compute for minutes before it answers."""
         return self._patiently(lambda: self._json("GET", path, timeout=SLOW_TIMES))
 
+    def text(self, path: str) -> str:
+        """An answer that is no JSON, as text."""
+
+        def read() -> str:
+            with self._request("GET", path, timeout=TIMES) as answer:
+                return answer.content.decode("utf-8", "replace")
+
+        found: str = self._patiently(read)
+        return found
+
     def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """A request that may be made twice without harm; None where the answer is empty."""
         return self._patiently(lambda: self._json(method, path, json=body, headers=headers))

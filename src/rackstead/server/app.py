@@ -19,7 +19,15 @@ from starlette.concurrency import run_in_threadpool
 from ..jobs.service import Service
 from ..tracing import traces
 from ..web import routes as web
-from . import problems, routes_jobs, routes_provisioning, routes_state, routes_tokens, routes_webhooks
+from . import (
+    problems,
+    routes_hardware,
+    routes_jobs,
+    routes_provisioning,
+    routes_state,
+    routes_tokens,
+    routes_webhooks,
+)
 from .gate import SHOWN, Gate
 from .limits import Limits
 from .logs import AccessLog
@@ -68,6 +76,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
         router,
         routes_jobs.lists,
         routes_jobs.router,
+        routes_hardware.router,
         routes_provisioning.router,
         routes_state.router,
         routes_tokens.router,

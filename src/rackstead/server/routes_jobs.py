@@ -31,6 +31,7 @@ from .schemas import (
     JOB_ID,
     WORKFLOW,
     Creation,
+    HardwareOrder,
     JobDocument,
     JobPage,
     Results,
@@ -352,7 +353,7 @@ async def submit(request: Request, caller: Viewer, name: Name, body: Submission)
 
 
 async def submitted(
-    request: Request, caller: Caller, order: Order, body: Submission | Creation, base: str = ""
+    request: Request, caller: Caller, order: Order, body: Submission | Creation | HardwareOrder, base: str = ""
 ) -> Response:
     service = service_of(request)
     order = replace(order, traceparent=request.scope.get(TRACEPARENT, ""))

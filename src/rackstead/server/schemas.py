@@ -370,6 +370,88 @@ class AuditVerdict(BaseModel):
     why: str
 
 
+#: Names of nodes, as an inventory has them.
+NODE_NAME = r"^[^/\x00-\x1f\x7f]{1,150}$"
+NodeName = Annotated[str, Field(pattern=NODE_NAME)]
+
+
+class HardwareOrder(Strict):
+    """Which nodes are to be read: hosts or groups of the server's inventory."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"node_id": "node1", "wait": True}})
+    node_id: Annotated[int, Field(ge=0, le=10**9)] | NodeName | None = Field(None, description="One node, by its name.")
+    nodes: list[NodeName] = Field([], max_length=1000, description="Several, or groups of them.")
+    sections: list[Annotated[str, Field(max_length=50)]] = Field([], max_length=50, description="Without any, all.")
+    become: bool = Field(False, description="Root reads: disks' health, serial numbers and LVM are for root only.")
+    check_mode: bool = Field(False, description="Read and compare, and keep nothing.")
+    wait: Wait = False
+    wait_seconds: WaitSeconds = LONGEST_WAIT
+
+
+class HardwareChange(BaseModel):
+    section: str
+    what: str
+    field: str
+    before: Any
+    after: Any
+    severity: Literal["critical", "warning", "notice"]
+    text: str
+
+
+class HardwareAlert(BaseModel):
+    section: str
+    what: str
+    severity: Literal["critical", "warning"]
+    text: str
+    value: float | None
+    threshold: float | None
+
+
+class HardwareSummary(BaseModel):
+    """A node in short. What is not known is null or empty."""
+
+    node: str
+    time: float
+    age_seconds: float
+    kind: str
+    os: str
+    model: str
+    cpu_model: str
+    cpu_threads: int | None
+    cpu_use_percent: float | None
+    cpu_temperature_celsius: float | None
+    memory_total_bytes: int | None
+    memory_used_bytes: int | None
+    disks: int
+    disks_bytes: int
+    fullest_percent: float | None
+    changes: int
+    alerts: int
+    worst: Literal["", "critical", "warning"]
+
+
+class HardwareList(BaseModel):
+    items: list[HardwareSummary]
+
+
+class HardwareDocument(BaseModel):
+    """A node's report, what had changed since the one before, and what wants attention."""
+
+    node: str
+    time: float
+    before: float | None = Field(description="When the report was made that it was compared with.")
+    changes: list[HardwareChange]
+    alerts: list[HardwareAlert]
+    report: dict[str, Any] = Field(description="The report; the ending of a field's name is its unit.")
+
+
+class HardwareChanges(BaseModel):
+    node: str
+    before: float
+    after: float
+    changes: list[HardwareChange]
+
+
 class Health(BaseModel):
     """Whether this server can do its work."""
 

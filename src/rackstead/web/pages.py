@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs, quote
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware import page as hardware
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -47,6 +48,7 @@ HEADERS = {
 MOST_FIELDS = 500
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 STATIC = {path.name: path.read_bytes() for path in (HERE / "static").iterdir() if path.suffix in KINDS}
+STATIC["hardware.css"] = hardware.STYLE.encode()
 #: Changes with the files, so that browsers may keep them for ever.
 EDITION = hashlib.sha256(b"".join(text for _name, text in sorted(STATIC.items()))).hexdigest()[:12]
 _PAGE = re.compile(r"/ui(/[\w./-]*)?(\?[\w.=&%+-]*)?")

@@ -24,7 +24,7 @@ from ..server.problems import Refusal
 from ..server.routes_jobs import Word
 from ..server.routes_state import PRIVATE, shown
 from ..server.schemas import KIND
-from . import jobs, pages, provisioning, sessions, workflows
+from . import hardware, jobs, pages, provisioning, sessions, workflows
 from .pages import Form, Page, Visitor, Who, render, service_of, sessions_of
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -217,6 +217,7 @@ def record(
 router.include_router(jobs.router)
 router.include_router(workflows.router)
 router.include_router(provisioning.router)
+router.include_router(hardware.router)
 
 
 @router.get("/ui/{rest:path}")
