@@ -176,8 +176,9 @@ def states(store: Datastore, step: Step) -> Iterator[tuple[str, Datastore]]:
         return
     elif step.kind in ("stop", "start"):
         # What the leader may do meanwhile is not counted on.
-        yield f"{step.name} is {'down' if step.kind == 'stop' else 'up'}", store.put(
-            replace(member, up=step.kind == "start")
+        yield (
+            f"{step.name} is {'down' if step.kind == 'stop' else 'up'}",
+            store.put(replace(member, up=step.kind == "start")),
         )
         return
     else:
@@ -303,8 +304,7 @@ def warnings(store: Datastore) -> list[str]:
     """What somebody who counts on these members ought to know."""
     count = len(store.members)
     if count and count % 2 == 0:
-        return [
-            f"{count} control-plane nodes stand the loss of no more than {count - 1}; "
-            f"take an odd number: {max(1, count - 1)} or {count + 1}"
-        ]
+        fewer, more = count - 1, count + 1
+        line = f"{count} control-plane nodes survive no more losses than {fewer}; take {fewer} or {more}"
+        return [line]
     return []
