@@ -46,6 +46,7 @@ def _list(lines: Lines, indent: int) -> tuple[list[Any], Lines]:
     while lines and lines[0][0] == indent and lines[0][1][:2] in ("- ", "-"):
         text = lines[0][1][1:].strip()
         lines = lines[1:]
+        value: Any
         if re.match(r"[\w.-]+:(\s|$)", text):
             value, lines = _mapping([(indent + 2, text), *lines], indent + 2)
         else:

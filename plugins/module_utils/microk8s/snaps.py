@@ -27,7 +27,7 @@ def channel_fault(channel: str) -> str:
     """What is wrong with a channel's form, or nothing."""
     if _CHANNEL.fullmatch(channel):
         return ""
-    track, _slash, risk = channel.rpartition("/")
+    _track, _slash, risk = channel.rpartition("/")
     close = nearest(risk, CHANNEL_RISKS)
     allowed = f"; allowed: TRACK/RISK such as 1.32/stable, RISK one of {', '.join(CHANNEL_RISKS)}"
     return f'channel: "{channel}" is not a channel{close or allowed}'
@@ -79,12 +79,14 @@ def ensure_snap(
 
 
 def _answer(before: Snap | None, after: Snap | None, changed: bool, channel: str = "") -> dict[str, Any]:
-    shown = [
-        one and {"version": one.version, "revision": one.revision, "channel": one.channel} for one in (before, after)
-    ]
-    predicted = shown[1] or ({"channel": channel} if channel else None)
-    diff = diff_of(shown[0], predicted if changed else shown[0], "snap microk8s")
-    return {"changed": changed, "before": shown[0], "snap": shown[1], "diff": diff, "warnings": []}
+    shown_before, shown_after = _shown(before), _shown(after)
+    predicted = shown_after or ({"channel": channel} if channel else None)
+    diff = diff_of(shown_before, predicted if changed else shown_before, "snap microk8s")
+    return {"changed": changed, "before": shown_before, "snap": shown_after, "diff": diff, "warnings": []}
+
+
+def _shown(snap: Snap | None) -> dict[str, str] | None:
+    return {"version": snap.version, "revision": snap.revision, "channel": snap.channel} if snap else None
 
 
 def _check(client: MicroK8s, channel: str, files: Sequence[str], before: Snap | None) -> None:
