@@ -39,11 +39,13 @@ class MicroK8s:
         data_dir: str = "/var/snap/microk8s/current",
         quick: float = QUICK,
         slow: float = SLOW,
+        hostname: str = "",
     ) -> None:
         self.runner = runner or Local()
         self.command, self.snap_command = command, snap
         self.data = Path(data_dir)
         self.quick, self.slow = quick, slow
+        self._hostname = hostname
 
     # -- asking ----------------------------------------------------------------------------------
     def run(self, *words: str, slow: bool = False, seconds: float = 0.0) -> Result:
@@ -76,7 +78,7 @@ class MicroK8s:
     @property
     def hostname(self) -> str:
         """The name under which Kubernetes knows this machine."""
-        return socket.gethostname().lower()
+        return (self._hostname or socket.gethostname()).lower()
 
     # -- what there is ---------------------------------------------------------------------------
     def installed(self) -> Snap | None:

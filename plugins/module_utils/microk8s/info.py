@@ -143,7 +143,7 @@ def _of_datastore(found: dict[str, Any]) -> list[Finding]:
     elif down:
         todo = "start it, or remove it with remove_node if it never comes back"
         listed.append(Finding("warning", f"members of the datastore are down: {', '.join(down)}", todo))
-    if members.quorate and len(members.members) > 1 and not members.spared:
+    if members.quorate and len(members.members) > 2 and not members.spared:
         listed.append(
             Finding("warning", f"one more voter down stops the cluster: {members}", "bring voters back, or add")
         )
