@@ -158,8 +158,9 @@ def test_leaving_and_removing(lab: Lab) -> None:
     assert node.ensure_absent(made["n1"], "n2", False, False, False)["changed"]
     assert not node.ensure_absent(made["n1"], "n2", False, False, False)["changed"]
     assert lab.roles("n1") == {"n1": "voter", "n3": "voter", "n4": "voter"} and not lab.cluster("n1")["lost"]
-    with pytest.raises(Conflict, match="node n5 is up; have it leave first"):
-        node.ensure_absent(made["n1"], "n5", False, False, False)
+    for name, seconds in (("n3", 60.0), ("n5", 0.3)):
+        with pytest.raises(Conflict, match=f"node {name} is up.*; have it leave first"):
+            node.ensure_absent(made["n1"], name, False, False, False, seconds)
     assert node.ensure_left(made["n5"], False, WAIT, False)["changed"]
     assert node.ensure_absent(made["n1"], "n5", False, False, False)["changed"]
     with pytest.raises(Conflict, match="n1 is this machine"):

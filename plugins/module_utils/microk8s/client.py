@@ -130,6 +130,13 @@ class MicroK8s:
         deadline = Deadline(seconds)
         return wait_until(ready, deadline, what="MicroK8s to be ready", first=0.2, last_seen=lambda: seen)
 
+    def wait_up(self, seconds: float) -> None:
+        """Wait until the services run; a worker says no more than that it is one."""
+        try:
+            self.wait_ready(seconds)
+        except OnWorker:
+            return
+
     def wait_node(self, name: str, seconds: float) -> Node:
         """Wait until the node of this name is there and ready."""
         seen = "not there"

@@ -191,10 +191,7 @@ def _write(path: Path, text: str) -> None:
 def _restart(client: MicroK8s, services: Sequence[str], seconds: float) -> None:
     for service in services:
         client.snap_done("restart", service)
-    from .membership import WORKER, look
-
-    if look(client).kind != WORKER:
-        client.wait_ready(seconds)
+    client.wait_up(seconds)
 
 
 def _diff(path: Path, args: Path, text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..common.deadline import Deadline, wait_until
 from ..common.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, OperationFailed, Unreachable
 from ..common.known import known
 from ..common.problems import nearest
@@ -96,10 +97,13 @@ def _leaving(place: Place, name: str, force: bool) -> list[str]:
     return quorum.demand(store, [Step("leave", name)], force)
 
 
-def ensure_absent(client: MicroK8s, name: str, gone: bool, force: bool, check: bool) -> dict[str, Any]:
+def ensure_absent(
+    client: MicroK8s, name: str, gone: bool, force: bool, check: bool, seconds: float = 60.0
+) -> dict[str, Any]:
     """The cluster has no node, and no datastore member, of exactly this name. Run on another node.
 
     ``gone`` says that the machine will not come back: then its member is struck out without its doing.
+    A node that has left is taken for ready a while longer, for which it is waited so many seconds.
     """
     place = _control(client)
     node, store = place.node(name), place.datastore
@@ -109,6 +113,8 @@ def ensure_absent(client: MicroK8s, name: str, gone: bool, force: bool, check: b
         _removable(client, node, bool(member), gone, force)
         warned = quorum.demand(store, [Step("remove", name)], force) if member else _writable(store)
     if node and not check:
+        if node.ready and not force:
+            _wait_down(client, name, seconds)
         client.remove(name, force=gone)
         if client.node(name) is not None:
             raise OperationFailed(f"microk8s remove-node {name} said it was done, and the node is still there")
@@ -124,13 +130,27 @@ def ensure_absent(client: MicroK8s, name: str, gone: bool, force: bool, check: b
 def _removable(client: MicroK8s, node: Node, member: bool, gone: bool, force: bool) -> None:
     if node.name == client.hostname:
         raise Conflict(f"{node.name} is this machine", hint="ask another node of the control plane, or use state left")
-    if node.ready and not force:
+    if member and node.ready and not force:
         raise Conflict(f"node {node.name} is up", hint="have it leave first (state left on the machine itself)")
     if member and not gone:
         raise Conflict(
             f"node {node.name} is a member of the datastore",
             hint="have it leave first, or, if the machine never comes back, say gone: true",
         )
+
+
+def _wait_down(client: MicroK8s, name: str, seconds: float) -> None:
+    """Raises Conflict where the node stays up: it has not left."""
+
+    def down() -> bool | None:
+        node = client.node(name)
+        return node is None or not node.ready or None
+
+    try:
+        wait_until(down, Deadline(seconds), what=f"node {name} to be down", first=0.2)
+    except DeadlineExceeded as error:
+        hint = "have it leave first (state left on the machine itself)"
+        raise Conflict(f"node {name} is up, and has been for {seconds:g} s", hint=hint) from error
 
 
 def _control(client: MicroK8s) -> Place:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.deadline import Deadline, wait_until
-from ..common.errors import Conflict, InvalidInput, OperationFailed
+from ..common.errors import InvalidInput, OperationFailed
 from ..common.problems import nearest
 from ..common.show import diff_of
 from .client import MicroK8s, told
@@ -54,9 +54,13 @@ def ensure_snap(
     files: Sequence[str] = (),
     classic: bool = True,
     refresh: bool = False,
+    seconds: float = 600.0,
     check: bool = False,
 ) -> dict[str, Any]:
-    """The snap is ``present`` or ``absent``. With ``refresh`` one that is there is brought to the channel or files."""
+    """The snap is ``present`` or ``absent``. With ``refresh`` one that is there is brought to the channel or files.
+
+    After either its services are waited for.
+    """
     before = client.installed()
     if state == "absent":
         if before and not check:
@@ -66,11 +70,13 @@ def ensure_snap(
     if before is None:
         if not check:
             _install(client, channel, files, classic)
+            client.wait_up(seconds)
         return _answer(before, client.installed() if not check else None, True, channel)
     other = bool(channel) and before.channel != channel and not files
     newer = bool(files) and _differs(client, files)
     if refresh and (other or newer) and not check:
         _refresh(client, channel, files, classic)
+        client.wait_up(seconds)
     after = client.installed() if refresh and not check else before
     answer = _answer(before, after, refresh and (other or newer), channel)
     if other and not refresh:
@@ -82,7 +88,8 @@ def _answer(before: Snap | None, after: Snap | None, changed: bool, channel: str
     shown_before, shown_after = _shown(before), _shown(after)
     predicted = shown_after or ({"channel": channel} if channel else None)
     diff = diff_of(shown_before, predicted if changed else shown_before, "snap microk8s")
-    return {"changed": changed, "before": shown_before, "snap": shown_after, "diff": diff, "warnings": []}
+    told_of = {"before": shown_before, "snap": shown_after, "diff": diff, "warnings": []}
+    return {"changed": changed, "due": changed, **told_of}
 
 
 def _shown(snap: Snap | None) -> dict[str, str] | None:
@@ -165,11 +172,3 @@ def _patiently(client: MicroK8s, *words: str) -> None:
         raise OperationFailed(f"snap {words[0]} failed: {told(result)}")
 
     wait_until(done, Deadline(client.slow), what=f"snapd to take snap {words[0]}", first=0.5, most=5.0)
-
-
-def require_running(client: MicroK8s, seconds: float) -> None:
-    """Start what is stopped, as it is after a reset, and wait for it."""
-    result = client.snap("start", "microk8s", slow=True)
-    if result.rc != 0:
-        raise Conflict(f"snap start microk8s failed: {told(result)}")
-    client.wait_ready(seconds)
