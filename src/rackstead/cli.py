@@ -22,6 +22,7 @@ from .cli_jobs import register as register_jobs
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
 from .cli_state import register as register_state
+from .cli_system import register as register_system
 from .cli_webhooks import register as register_webhooks
 from .options import BadUsage, Job, command, not_through_a_server
 from .run import Interrupted, Outcome, interruptible
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 #: Headings of the commands' list.
 INSTANCES, JOBS, SERVER, STATE, SETUP = "Instances", "Jobs", "Server", "State", "This machine"
+HOSTS = "Hosts"
 
 
 class OnChange(StrEnum):
@@ -569,6 +571,7 @@ def version(job: Job) -> int:
     return job.end(Exit.OK, [], {"versions": {**found, "python": python}})
 
 
+register_system(app, HOSTS)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

@@ -105,9 +105,13 @@ class Job:
         check: bool = False,
         diff: bool = False,
         narrate: bool = False,
+        inventory: str = "",
     ) -> Outcome:
-        """Run a playbook, showing how it goes. Variables that are None are not set."""
-        request = self._request(playbook, variables, check=check, diff=diff)
+        """Run a playbook, showing how it goes. Variables that are None are not set.
+
+        ``inventory`` is the path of one, for what is done from this machine.
+        """
+        request = self._request(playbook, variables, check=check, diff=diff, inventory=inventory)
         if self.choice:
             from .remote.play import play
 
