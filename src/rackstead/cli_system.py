@@ -39,6 +39,8 @@ NOT_AS_WANTED = "Require what was wanted"
 TOLD = ("ansible_host", "ansible_user", "ansible_port", "ansible_connection")
 #: Variables without which a host would not be reached, and which a server is not told.
 KEPT = ("ansible_ssh_private_key_file", "ansible_password", "ansible_ssh_pass", "ansible_ssh_common_args")
+#: How inventory files end, beside those that have no ending.
+FILES = (".ini", ".cfg", ".yml", ".yaml", ".json")
 #: Seconds in which an inventory must be read.
 PATIENCE = 120
 
@@ -101,7 +103,7 @@ def where(job: Job, given: str | None, limit: str | None, become: bool) -> Where
             )
         return Where(common)
     path = Path(given).expanduser()
-    if "," in given or not (path.exists() or os.sep in given or path.suffix):
+    if not (path.exists() or looks_like_a_file(given)):
         if limit:
             raise BadUsage("--limit: goes with an inventory file, which -i names")
         words = [word.strip() for word in given.split(",") if word.strip()]
@@ -111,6 +113,11 @@ def where(job: Job, given: str | None, limit: str | None, become: bool) -> Where
     if job.choice:
         return Where({**common, "system_hosts": [one.word for one in listed(path, limit)]})
     return Where({**common, "rackstead_host": limit or "all"}, str(path.absolute()))
+
+
+def looks_like_a_file(text: str) -> bool:
+    """Whether a path is meant, though there is none."""
+    return "," not in text and ((os.sep in text and "://" not in text) or text.endswith(FILES))
 
 
 # -- an inventory for a server ----------------------------------------------------------------------

@@ -18,7 +18,7 @@ SWAP = ("allow", "warn", "refuse")
 CGROUPS = ("v1", "v2")
 _VERSION = re.compile(r"\d+(\.\d+)*")
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?")
-_MODULE = re.compile(r"[A-Za-z0-9_-]{1,55}")
+_MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,54}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 

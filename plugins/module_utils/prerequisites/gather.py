@@ -109,7 +109,7 @@ def kernel(modules: Iterable[str]) -> Kernel:
         release,
         container(),
         text("/proc/modules"),
-        _among(wanted, text(f"{folder}/modules.builtin")) if folder else (),
+        _inside(wanted, text(f"{folder}/modules.builtin") if folder else ""),
         _among(wanted, text(f"{folder}/modules.dep")) if folder else (),
         bool(folder),
         modules_load(),
@@ -121,6 +121,15 @@ def _among(wanted: tuple[str, ...], listing: str) -> tuple[str, ...]:
     names = set(re.findall(r"([^/\s]+)\.ko(?:\.\w+)?(?::|\s|$)", listing))
     known = {name.replace("-", "_") for name in names}
     return tuple(name for name in wanted if name in known)
+
+
+def _inside(wanted: tuple[str, ...], listing: str) -> tuple[str, ...]:
+    """Those that the kernel has in itself. Where there is no list of them, some still show: filesystems, parameters."""
+    listed = _among(wanted, listing)
+    filesystems = text("/proc/filesystems").split()
+    return tuple(
+        name for name in wanted if name in listed or name in filesystems or os.path.isdir(f"/sys/module/{name}")
+    )
 
 
 def modules_load() -> str:

@@ -18,7 +18,7 @@ from . import gather, parse
 
 FOLDER = Path("/etc/modules-load.d")
 HEAD = "# Made by Rackstead (rackstead.infra.kernel_modules). Changes by hand are undone at the next run.\n"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,55}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,54}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 

@@ -81,7 +81,7 @@ def _read(line: str, password: bool, problems: Problems) -> Grant | None:
         problems.add(where, '"ALL" gives everything', "commands; who means it sets everything: true")
     elif not _PATH.fullmatch(command) or posixpath.normpath(command) != command:
         problems.add(where, f'"{line}" is not valid', "an absolute path, without wildcards, and arguments")
-    elif not _ARGUMENTS.fullmatch(rest.removesuffix(ANYTHING)) or "  " in rest or ANYTHING in rest[:-3]:
+    elif not _ARGUMENTS.fullmatch(rest.removesuffix(ANYTHING)) or "  " in f" {rest}" or ANYTHING in rest[:-3]:
         allowed = "letters, digits, single blanks and . _ / : = , @ % + ~ # { } * ? [ ] ! -, and ... at the end"
         problems.add(where, f'"{line}" is not valid', allowed)
     elif rest.endswith(ANYTHING) and _NUMBERED.sub("", posixpath.basename(command)) in AS_GOOD_AS_ALL:
