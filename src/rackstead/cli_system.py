@@ -211,13 +211,13 @@ def show_reports(job: Job, outcome: Outcome, *, full: bool, predict: bool = Fals
 
 
 def facts(outcome: Outcome, name: str) -> list[Record]:
-    """What each host set as its answer, the last time."""
+    """What each host set as its answer, the last time, by the hosts' names."""
     found: dict[str, Record] = {}
     for one in outcome.results:
         given = one.result.get("ansible_facts")
         if isinstance(given, Mapping) and name in given:
             found[one.host] = given[name]
-    return list(found.values())
+    return [found[host] for host in sorted(found)]
 
 
 def errors(job: Job, outcome: Outcome, told_already: str) -> list[str]:
@@ -304,8 +304,9 @@ def check_privileges(
 
 def by_host(outcome: Outcome, module: str) -> list[Record]:
     """What tasks of a module returned, each with its host, failures left out."""
-    return [
+    found = [
         {"host": one.host, **{key: value for key, value in one.result.items() if not key.startswith("_")}}
         for one in outcome.of(module)
         if one.status == "ok" and not one.result.get("skipped")
     ]
+    return sorted(found, key=lambda one: str(one["host"]))

@@ -126,6 +126,6 @@ def test_a_server_is_told_hosts_and_never_secrets(tmp_path: Path) -> None:
         cli_system.where(job(server()), str(path), None, False)
     assert [line.split(": ", 2)[2].split(" ")[0] for line in error.value.problems] == ["a:", "b:"]
     assert "tr0ub4dor" not in str(error.value)
-    path.write_text("{}\n")
+    path.write_text("[nodes]\n")
     with pytest.raises(InvalidInput, match="names no host"):
         cli_system.where(job(server()), str(path), None, False)

@@ -51,9 +51,14 @@ def ensure(given: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     if present:
         _need_user(user)
         _need_sudo()
-    changed = before != after or (present and not _is_private(path))
+    wrong = before is not None and not _is_private(path)
+    if present and not wrong:
+        _need_good_files()
+    changed = before != after or (present and wrong)
     if changed:
         _apply(path, after, check=check)
+    if present and wrong and not check:
+        _need_good_files()  # not before: visudo calls a fragment of the wrong mode faulty, and that was ours to mend
     return {
         "changed": changed,
         "path": str(path),
@@ -76,6 +81,7 @@ def info(given: Mapping[str, Any]) -> dict[str, Any]:
     _need_root()
     _need_user(given["user"])
     _need_sudo()
+    _need_good_files()
     rules = granted.read_rules(_listing(given["user"]))
     missing = granted.missing(rules, grants)
     wide = granted.too_wide(rules, grants)
@@ -116,6 +122,10 @@ def _need_user(user: str) -> None:
 def _need_sudo() -> None:
     if not shutil.which("visudo", path=SEARCH):
         raise Unsupported("there is no sudo on this machine", hint="sudo apt-get install sudo")
+
+
+def _need_good_files() -> None:
+    """sudo works for nobody while one of its files is faulty."""
     found = run(["visudo", "-c", "-q"], 30)
     if found.rc:
         raise OperationFailed(
