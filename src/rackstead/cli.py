@@ -24,6 +24,7 @@ from .cli_provision import register as register_provision
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
 from .cli_state import register as register_state
+from .cli_system import register as register_system
 from .cli_webhooks import register as register_webhooks
 from .options import BadUsage, Job, command, not_through_a_server
 from .run import Interrupted, Outcome, interruptible
@@ -40,7 +41,8 @@ app = typer.Typer(
     context_settings={"help_option_names": HELP, "max_content_width": 100},
 )
 #: Headings of the commands' list.
-INSTANCES, SERVERS, JOBS, SERVER, STATE, SETUP = "Instances", "Servers", "Jobs", "Server", "State", "This machine"
+INSTANCES, SERVERS, HOSTS, JOBS = "Instances", "Servers", "Hosts", "Jobs"
+SERVER, STATE, SETUP = "Server", "State", "This machine"
 
 
 class OnChange(StrEnum):
@@ -572,7 +574,8 @@ def version(job: Job) -> int:
 
 
 register_provision(app, SERVERS)
-register_hardware(app, SERVERS)
+register_hardware(app, HOSTS)
+register_system(app, HOSTS)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

@@ -107,9 +107,13 @@ class Job:
         narrate: bool = False,
         rows: Rows | None = None,
         forks: int = 0,
+        inventory: str = "",
     ) -> Outcome:
-        """Run a playbook, showing how it goes. Variables that are None are not set."""
-        request = self._request(playbook, variables, check=check, diff=diff, forks=forks)
+        """Run a playbook, showing how it goes. Variables that are None are not set.
+
+        ``inventory`` is the path of one, for what is done from this machine.
+        """
+        request = self._request(playbook, variables, check=check, diff=diff, forks=forks, inventory=inventory)
         if self.choice:
             from .remote.play import play
 
