@@ -15,6 +15,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.dec
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.device_types import (
     device_types_schema,
     load,
+    schema_text,
 )
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.document import Document
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.friendly import BUILTIN, words_of
@@ -22,6 +23,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.mod
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.verify import verify
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.workif import holds, names_in
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
+
+from tests.conftest import CHECKOUT
 
 
 def option(name: str, value: str, labels: str, order: int = 1, condition: str = "") -> str:
@@ -389,6 +392,14 @@ def test_the_schema_takes_what_is_taken_and_refuses_what_is_not() -> None:
     for bad in ({"a": {"templatefile": "x"}}, {"a": {"boot_order": ["FLOPPY"]}}, {"names": {"A B": {}}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
+
+
+def test_the_shipped_schema_is_fresh_and_the_example_fits_it() -> None:
+    shipped = CHECKOUT / "docs/schema/device_types.schema.json"
+    assert shipped.read_text() == schema_text(), "write it anew: python -m tests.tools.schema"
+    example = CHECKOUT / "docs/examples/bios/device_mappings.yaml"
+    jsonschema.validate(yaml.safe_load(example.read_text()), device_types_schema())
+    assert load(example).resolve("s2.c2.small").line == ("s2", "s2.c2.small")
 
 
 def test_every_friendly_name_leads_to_both_vendors() -> None:
