@@ -164,7 +164,8 @@ class Ssh:
                 raise OperationFailed(f"{name}: prints more than {MOST} bytes", where=self.where)
             if not self.alive():
                 raise Unreachable(f"the session ended while {name} ran", where=self.where)
-            ended = channel.exit_status_ready() and channel.eof_received
+            # A channel may be closed without having said that nothing more will come.
+            ended = channel.exit_status_ready() and (channel.eof_received or channel.closed)
             return True if ended and not (channel.recv_ready() or channel.recv_stderr_ready()) else None
 
         wait_until(end, deadline, what=f"{name} on {self.where} to end", first=0.005, most=0.25)
