@@ -115,8 +115,9 @@ class Server(Board):
         (folder / "bin/systemctl").write_text(f'#!/bin/sh\necho "$@" >> {seen_at}/asked\n')
         (folder / "bin/systemctl").chmod(0o755)
         config = folder / "sshd_config"
-        path = f"PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
-        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {path} "))
+        # Nor what the user's own shell does when it starts.
+        words = f"HOME={seen_at} PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
+        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {words} "))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
         self._thread.start()
