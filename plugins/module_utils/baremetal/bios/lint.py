@@ -29,9 +29,9 @@ def lint(path: str, against: str = "", name: str = "") -> list[dict[str, Any]]:
         try:
             found.append(_told(device_type, document or device_type.reference))
         except InvalidInput as exc:
-            problems += [f"{device_type.name}: {line}" for line in exc.problems]
+            problems += [_placed(line, device_type) for line in exc.problems]
     if problems:
-        raise InvalidInput(problems)
+        raise InvalidInput(list(dict.fromkeys(problems)))  # what is inherited is told once
     return found
 
 
@@ -40,6 +40,13 @@ def _read(against: str) -> BiosDocument:
         return parse(Path(against).read_bytes(), Path(against).name)
     except OSError as exc:
         raise InvalidInput([f"{against}: cannot be read: {exc.strerror}"]) from exc
+
+
+def _placed(line: str, device_type: DeviceType) -> str:
+    """A fault with the place that it is about; most name it themselves."""
+    places = [name for layer in device_type.layers for name in (layer.name, layer.template_name) if name]
+    named = any(line.startswith((f"{place}.", f"{place}:")) for place in places)
+    return line if named else f"{device_type.name}: {line}"
 
 
 def _told(device_type: DeviceType, document: BiosDocument | None) -> dict[str, Any]:
