@@ -136,7 +136,7 @@ def switch(parameters: Mapping[str, str], command: str, port: int) -> str:
     import pyipmi
     import pyipmi.interfaces
 
-    rmcp = pyipmi.interfaces.create_interface("rmcpplus", keep_alive_interval=0, max_retries=2)
+    rmcp = pyipmi.interfaces.create_interface("rmcpplus", keep_alive_interval=0, max_retries=3)
     session = pyipmi.create_connection(rmcp)
     session.session.set_session_type_rmcp(parameters["power_address"], port)
     session.session.set_auth_type_user(parameters["power_user"], parameters["power_pass"])
