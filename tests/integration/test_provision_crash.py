@@ -18,9 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.model import NAMES
+from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from testbed import rack as racks
 
-from tests.integration.provisioning import Run, orders, unfinished
+from tests.integration.provisioning import LONG, QUICK, Run, orders, unfinished
 
 #: Runs at once: each waits for its peers most of the time.
 AT_ONCE = 4
@@ -92,3 +93,70 @@ def undisturbed() -> Iterator[list[str]]:
         Run(rack, 1).ok()
         assert unfinished(rack, 1) == [] and orders(rack.servers[0]) == before
         yield points
+
+
+# -- peers that are killed ----------------------------------------------------------------------------
+AT_MAAS = (
+    "commission: after MAAS POST commission",
+    "bios_push: after MAAS POST rescue_mode",
+    "finalize: after MAAS POST exit_rescue_mode",
+)
+AT_HOST = ("bios_push: before sum ChangeBiosCfg", "bios_push: after sum ChangeBiosCfg")
+AT_BMC = ("bmc: after store write", "bmc: after lan 3")
+
+
+def brought_about(rack: racks.Rack, runs: Sequence[Run]) -> list[str]:
+    """What is wrong after the runs, of which those that failed were run again, once."""
+    for run in runs:
+        if run.ended():
+            Run(rack, run.number).ok()
+    wrong = {str(run): unfinished(rack, run.number) for run in runs}
+    return [f"{run}: {', '.join(what)}" for run, what in wrong.items() if what]
+
+
+def stopped(rack: racks.Rack, first: int, points: Sequence[str]) -> list[Run]:
+    """Runs that have stopped at these points."""
+    pace = {**QUICK, "bmc": {"timeout": 20, "attempts": 2, "backoff": 0.2}}
+    runs = [Run(rack, number, point, "STOP", steps=pace) for number, point in enumerate(points, first)]
+    for run in runs:
+        run.reached()
+    return runs
+
+
+@pytest.fixture
+def rack() -> Iterator[racks.Rack]:
+    with racks.running(3, **PACE) as one:
+        yield one
+
+
+@pytest.mark.timeout(600)
+def test_maas_dies_and_comes_back(rack: racks.Rack) -> None:
+    runs = stopped(rack, 1, AT_MAAS)
+    rack.maas.die()
+    for run in runs:
+        run.go_on()
+    while_dead = Deadline(1.5)
+    wait_until(lambda: while_dead.expired() or None, Deadline(LONG), what="a while")
+    assert [run.process.poll() for run in runs] == [None, None, None]
+    rack.maas.rise()
+    assert brought_about(rack, runs) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_host_loses_its_power_around_the_push(rack: racks.Rack) -> None:
+    runs = stopped(rack, 1, AT_HOST)
+    for run in runs:
+        rack.lose_power(rack.servers[run.number - 1])
+        run.go_on()
+    assert brought_about(rack, runs) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_bmc_dies_on_its_way(rack: racks.Rack) -> None:
+    """What was sent to it and not committed is gone with its process."""
+    runs = stopped(rack, 1, AT_BMC)
+    for run in runs:
+        rack.servers[run.number - 1].bmc.stop()
+        run.go_on()
+        rack.revive(rack.servers[run.number - 1])
+    assert brought_about(rack, runs) == []
