@@ -18,6 +18,7 @@ import typer
 
 from . import answers, completing, view
 from .answers import Exit
+from .cli_bios import register as register_bios
 from .cli_jobs import register as register_jobs
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
@@ -569,6 +570,7 @@ def version(job: Job) -> int:
     return job.end(Exit.OK, [], {"versions": {**found, "python": python}})
 
 
+register_bios(app, SETUP)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)
