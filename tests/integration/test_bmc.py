@@ -290,6 +290,28 @@ def test_a_lock_that_a_killed_run_has_left(modules: Modules, bmc: testbed.Ipmi) 
     assert result["changed"] and bmc.lan()["default_gw_ip_addr"] == "127.0.0.254"
 
 
+def test_a_change_that_a_killed_run_has_not_committed(modules: Modules, wire: testbed.Wire) -> None:
+    """The BMC shows it as if it were so, and is still where it was."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bmc.ipmi import (
+        ADDRESS,
+        GATEWAY,
+        LOCK,
+        LOCK_HELD,
+        Ipmi,
+    )
+    from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bmc.model import Endpoint
+
+    sent = [(LOCK, bytes([LOCK_HELD])), (GATEWAY, bytes([127, 0, 77, 1])), (ADDRESS, bytes([127, 0, 77, 50]))]
+    with Ipmi(Endpoint(OLD, testbed.USER, testbed.PASSWORD, wire.port)) as killed:
+        for number, data in sent:
+            killed._set_parameter(killed.channel(), number, data)
+        assert killed.lan().address == NEW and wire.bmc.lan()["ip_addr"] == OLD
+    assert done(modules("bmc_lan", {**wire.options(OLD), **MOVE}))["changed"]
+    held = wire.bmc.lan()
+    assert (held["ip_addr"], held["default_gw_ip_addr"]) == (NEW, "127.0.77.1")
+    assert not done(modules("bmc_lan", {**wire.options(NEW), **MOVE}))["changed"]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -23,6 +23,7 @@ from standins import maas as standin
 from standins.site import Fault
 from testbed import bmc as testbed
 from testbed import rack as racks
+from testbed import rackbios
 
 LONG = 60.0
 
@@ -73,12 +74,17 @@ def test_a_server_is_commissioned_and_rescued(rack: racks.Rack, maas: Maas) -> N
     (server.host.folder / "own").write_text("of the first")
     assert ssh(rack, server, f"cat {rack.seen_at}/own") == "of the first"
     before = ssh(rack, server, 'touch "$TMPDIR/left"; cat /proc/sys/kernel/random/boot_id')
+    file = "$TMPDIR/bios.xml"
+    ssh(rack, server, f"{rack.seen_at}/sum -c GetCurrentBiosCfg --file {file}")
+    ssh(rack, server, f"sed -i s/Checked/Unchecked/ {file}; {rack.seen_at}/sum -c ChangeBiosCfg --file {file}")
+    assert server.host.bios() == rackbios.before() and server.host.pending() and server.host.pushes() == 1
     maas.order(server.system_id, "rescue_mode")
     status(maas, server, 16)
     assert server.host.boots == 2 and server.bmc.commands() == ["power 1", "power 0", "power 1"]
     until("sshd", server.host.answers)
     assert ssh(rack, server, 'ls "$TMPDIR"; cat /proc/sys/kernel/random/boot_id') not in ("", before)
     assert not list((server.host.folder / "tmp").iterdir())
+    assert server.host.bios() == rackbios.before().replace(b"Checked", b"Unchecked") and not server.host.pending()
     maas.order(server.system_id, "exit_rescue_mode")
     status(maas, server, 4)
     until("the system to end", lambda: not server.host.up)

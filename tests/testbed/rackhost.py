@@ -9,19 +9,25 @@ from the network does, each has a new host key, a new boot ID and no temporary f
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from standins import sum as standin
+from testbed import rackbios
 from testbed.bmc import installed, spawn
 from testbed.daemon import exclusive, run
 
+#: A home of its own: the shell of whoever runs the tests may do much when it starts.
 CONFIG = """Port {port}
 ListenAddress {address}
 HostKey {folder}/host_key
@@ -33,8 +39,12 @@ UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
 MaxStartups 100
-SetEnv TMPDIR={tmp}
+SetEnv HOME={home} TMPDIR={home}/tmp
 Subsystem sftp internal-sftp
+"""
+#: SUM comes with every system that boots; what it knows is the board's and outlives them.
+SUM = """#!/bin/sh
+SUM_STATE={seen_at}/sum.state exec {python} -I -S {program} "$@"
 """
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -76,8 +86,13 @@ class Host:
         self.address, self.port = address, port
         self.boots = 0
         self._process: subprocess.Popen[bytes] | None = None
-        words = {"port": port, "address": address, "folder": folder, "key": key, "tmp": seen_at / "tmp"}
+        words = {"port": port, "address": address, "folder": folder, "key": key, "home": seen_at}
         (folder / "sshd_config").write_text(CONFIG.format(**words))
+        self._state = folder / "sum.state"
+        self._state.mkdir()
+        (self._state / "bios.xml").write_bytes(rackbios.before())
+        (folder / "sum").write_text(SUM.format(seen_at=seen_at, python=sys.executable, program=standin.__file__))
+        (folder / "sum").chmod(0o755)
 
     def start(self) -> None:
         """Boot. Whoever calls must live as long as the system is to."""
@@ -90,7 +105,8 @@ class Host:
         (self.folder / "tmp").mkdir()
         (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
         mounts = f'mount --bind "{self.folder}/boot_id" {BOOT_ID} && mount --bind "{self.folder}" "{self.seen_at}"'
-        mount = f'{mounts} && exec {sshd()} -D -e -f "{self.folder}/sshd_config"'
+        post = f"{self.seen_at}/sum --booted"
+        mount = f'{mounts} && {post} && exec {sshd()} -D -e -f "{self.folder}/sshd_config"'
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._process = spawn([*namespaces, "sh", "-c", mount], self.folder)
 
@@ -101,6 +117,24 @@ class Host:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=60)
             self._process = None
+
+    # -- its BIOS, and the SUM on it ------------------------------------------------------------------
+    def bios(self) -> bytes:
+        """The settings with which it runs."""
+        return (self._state / "bios.xml").read_bytes()
+
+    def pending(self) -> list[str]:
+        """What waits for the next boot."""
+        return sorted(path.name for path in self._state.glob("pending*.xml"))
+
+    def pushes(self) -> int:
+        """How often SUM was told to change something."""
+        calls = self._state / "calls.jsonl"
+        return calls.read_text().count('"ChangeBiosCfg"') if calls.exists() else 0
+
+    def faults(self, **faults: Any) -> None:
+        """Have SUM fail: see the stand-in for it."""
+        (self._state / "faults.json").write_text(json.dumps(faults))
 
     @property
     def up(self) -> bool:

@@ -24,6 +24,8 @@ PLAYBOOKS = sorted(path.stem for path in (TOP / "playbooks").glob("*.yml"))
 #: The role provider declares the variables of init itself.
 BY_ROLE = {"init"}
 SPECIFIED = [name for name in PLAYBOOKS if name not in BY_ROLE]
+#: Playbooks whose variables are declared under the name of their workflow.
+SPECIFICATIONS = {"provision_server": "provision"}
 #: What the tasks hand to each other; the playbooks' own variables never begin like that.
 INTERNAL = re.compile(
     r"\b(?:select|validate|rackstead_health|(?:apply|exec|snapshot|logs|health|destroy)_(?:result|found|named|left|left_result|marked|results|doomed|answer|bad|provider|plan|broken|drift|faults))"
@@ -32,7 +34,7 @@ VARIABLE = re.compile(r"\b((?:rackstead|plan|instance|exec|snapshot|logs|status|
 
 
 def options(name: str) -> dict[str, Any]:
-    document = yaml.safe_load((TOP / "playbooks/specs" / f"{name}.yml").read_text())
+    document = yaml.safe_load((TOP / "playbooks/specs" / f"{SPECIFICATIONS.get(name, name)}.yml").read_text())
     found: dict[str, Any] = document["argument_specs"]["main"]["options"]
     return found
 
@@ -71,14 +73,27 @@ def test_specifications_are_such_as_ansible_takes(name: str) -> None:
         assert option["description"] and option["type"], variable
     needed = {variable: option for variable, option in options(name).items() if option.get("required")}
     required: dict[str, Any] = {variable: option.get("choices", ["x"])[0] for variable, option in needed.items()}
-    required.update({variable: ["x"] for variable, option in needed.items() if option["type"] == "list"})
+    lists = {variable: option.get("elements") for variable, option in needed.items() if option["type"] == "list"}
+    required.update({variable: [{}] if elements == "dict" else ["x"] for variable, elements in lists.items()})
     assert ArgumentSpecValidator(options(name)).validate(required).error_messages == []
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_playbooks_run_on_this_machine_unless_told_otherwise(name: str) -> None:
-    [play] = yaml.safe_load((TOP / "playbooks" / f"{name}.yml").read_text())
-    assert "default('localhost')" in play["hosts"] and play["gather_facts"] is False
+    first, *others = yaml.safe_load((TOP / "playbooks" / f"{name}.yml").read_text())
+    assert "default('localhost')" in first["hosts"] and first["gather_facts"] is False
+    added = [task.get("ansible.builtin.add_host", {}).get("groups", []) for task in first.get("tasks", [])]
+    for play in others:  # on hosts that the first has made
+        assert [play["hosts"]] in added and play["gather_facts"] is False
+
+
+def test_the_role_and_the_playbook_that_provision_take_the_same_variables() -> None:
+    document = yaml.safe_load((TOP / "roles/provision_server/meta/argument_specs.yml").read_text())
+    role, playbook = document["argument_specs"]["main"]["options"], options("provision_server")
+    assert role.pop("provision_server") and playbook.pop("provision_servers")
+    assert role == playbook
+    tasks = (TOP / "roles/provision_server/tasks/main.yml").read_text()
+    assert [name for name in role if f"provision_{name.removeprefix('provision_')} |" not in tasks] == []
 
 
 @pytest.mark.parametrize("name", PLAYBOOKS)

@@ -221,13 +221,14 @@ class Ipmi:
             ":".join(f"{byte:02x}" for byte in self._parameter(channel, MAC)[:6]),
         )
 
-    def set_lan(self, before: Lan, after: Lan) -> None:
+    def set_lan(self, after: Lan) -> None:
         """Change what differs, the address last: the BMC may leave at once, and then its answer is missed.
 
         Raises Unreachable where an answer is missed; whether the change was made is to be seen then.
         """
         channel = self.channel()
         self._lock(channel)
+        before = self.lan()
         steps: list[tuple[int, bytes]] = []
         if after.source != before.source:
             steps.append((SOURCE, bytes([2 if after.source == "dhcp" else 1])))
@@ -266,6 +267,22 @@ class Ipmi:
             return True
 
         wait_until(taken, deadline, what="the lock on the LAN settings", first=0.2)
+
+    def settle_lan(self) -> None:
+        """Have nobody's unfinished change in the settings: a BMC may show what was never committed as if it were so.
+
+        Whoever is at work has LOCK_PATIENCE seconds to finish; a holder that died has its change taken back.
+        """
+        channel, deadline = self.channel(), Deadline(LOCK_PATIENCE)
+
+        def free() -> bool | None:
+            held = self._parameter(channel, LOCK)[0] & 0x03 == LOCK_HELD
+            if held and deadline.expired():
+                self._set_parameter(channel, LOCK, bytes([LOCK_FREE]))
+                held = False
+            return None if held else True
+
+        wait_until(free, deadline, what="the lock on the LAN settings", first=0.2)
 
     def release_lan(self) -> None:
         """Give the lock back that a change could not, because the BMC was gone to its new address by then."""

@@ -84,23 +84,28 @@ def _checked(lan: Lan) -> Lan:
     return replace(lan, address=str(address), netmask=str(network.netmask), gateway=str(gateway))
 
 
-def ensure_lan(endpoint: Endpoint, given: dict[str, Any], wait: float, *, check: bool) -> dict[str, Any]:
+def ensure_lan(
+    endpoint: Endpoint, given: dict[str, Any], wait: float, *, check: bool, asked: str = ""
+) -> dict[str, Any]:
     """Have the BMC's LAN settings so. ``given`` holds the options, None where they stay as they are.
 
-    ``wait`` is how long the BMC has for answering at its new address, in seconds. Raises
+    ``wait`` is how long the BMC has for answering at its new address, in seconds. ``asked`` is an address
+    that was asked a moment ago, and nobody was there. Raises
     OperationFailed where it does not; its old settings are back then, if it could still be asked.
     """
     problems = _problems(given)
     if problems:
         raise InvalidInput(problems)
     with Ipmi(endpoint) as bmc:
+        if not check:
+            bmc.settle_lan()
         before, guid = bmc.lan(), bmc.guid()
         after = wanted_lan(before, given)
         changed = before != after
-        if changed and after.address != before.address:
+        if changed and after.address not in (before.address, asked):
             _nobody_has(replace(endpoint, host=after.address), guid)
         if changed and not check:
-            _send(bmc, before, after)
+            _send(bmc, after)
     if changed and not check:
         after = _arrived(endpoint, before, after, guid, wait)
     shown = diff_of(before.shown(), after.shown(), f"BMC {before.mac or endpoint.host}")
@@ -123,10 +128,10 @@ def _nobody_has(elsewhere: Endpoint, guid: str) -> None:
         raise Conflict("address: another BMC answers there already", where=where, hint="name a free address")
 
 
-def _send(bmc: Ipmi, before: Lan, after: Lan) -> None:
+def _send(bmc: Ipmi, after: Lan) -> None:
     # It may be gone before it answers. Whether it arrived is what counts.
     with suppress(Unreachable):
-        bmc.set_lan(before, after)
+        bmc.set_lan(after)
 
 
 def _arrived(endpoint: Endpoint, before: Lan, after: Lan, guid: str, wait: float) -> Lan:
@@ -167,7 +172,7 @@ def _rolled_back(endpoint: Endpoint, before: Lan, after: Lan, cause: RacksteadEr
         with Ipmi(replace(endpoint, timeout=NOBODY)) as bmc:
             now = bmc.lan()
             if now.shown() != before.shown():
-                bmc.set_lan(now, before)
+                bmc.set_lan(before)
             back = bmc.lan().shown() == before.shown()
     except (Unreachable, Denied) as exc:
         hint = (

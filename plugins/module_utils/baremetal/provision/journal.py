@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from threading import Event, Thread
 from typing import Any
 
 from ...common.errors import Conflict, RacksteadError
-from ...state.errors import Fenced
+from ...state.errors import Fenced, Held
 from ...state.model import LEASE, Lease
 from ...state.store import Change, Store
 from .model import NAMES, RECORD, Order, Server
@@ -99,12 +99,13 @@ def fresh(server: Server, order: Order, job: str, now: float) -> dict[str, Any]:
 
 
 class Journal:
-    """One server's record, in the hands of one run."""
+    """One server's record, in the hands of one run. A ``dry`` one reads the store and writes nothing."""
 
-    def __init__(self, store: Store, server: Server, holder: str) -> None:
+    def __init__(self, store: Store, server: Server, holder: str, dry: bool = False) -> None:
         self.store = store
         self.server = server
         self.holder = holder
+        self.dry = dry
         self.body: dict[str, Any] = {}
         self.found: dict[str, Any] = blank()
         self._lease: Lease | None = None
@@ -112,27 +113,33 @@ class Journal:
 
     # -- the lease --------------------------------------------------------------------------------
     def begin(self, step: str, order: Order, job: str, selected: tuple[str, ...], again: bool = False) -> None:
-        """Take the server, take its record up where it was left, and mark a step as running. Raises Held.
+        """Take the server, take its record up where it was left, and mark a step as running, unless it is done.
+
+        Raises Held where another run has the server.
 
         An order that differs from the record's begins a new one. Steps that are not ``selected`` count as
         skipped, unless they were done. ``again`` forgets, at a run's first step, what was done of the selected
         ones. What the step's record was before stands in ``found``.
         """
 
-        def work(change: Change) -> tuple[Lease, dict[str, Any], dict[str, Any]]:
+        def work(change: Change) -> tuple[Lease | None, dict[str, Any], dict[str, Any]]:
             fetched = change.find(RECORD, self.server.system_id)
-            lease, continued = self._take(change)
+            lease, continued = (None, False) if self.dry else self._take(change)
             body = fresh(self.server, order, job, change.now())
             if fetched is not None and fetched.body["order"] == order.body():
                 body = {**body, "steps": fetched.body["steps"], "started": fetched.body["started"]}
             forget = again and not continued
             steps = {name: _found(body["steps"][name], name in selected, forget) for name in NAMES}
-            begun = {"state": "running", "started": stamp(change.now()), "ended": "", "seconds": 0.0, "error": ""}
-            body = {**body, "steps": {**steps, step: {**steps[step], **begun}}}
-            change.put(RECORD, self.server.system_id, body, fence=lease)
-            return lease, body, steps[step]
+            found = steps[step]
+            if found["state"] != "done":
+                begun = {"state": "running", "started": stamp(change.now()), "ended": "", "seconds": 0.0, "error": ""}
+                steps = {**steps, step: {**found, **begun, "attempts": 0}}
+            body = {**body, "steps": steps}
+            if lease is not None:
+                change.put(RECORD, self.server.system_id, body, fence=lease)
+            return lease, body, found
 
-        self._lease, self.body, self.found = self.store.change(work)
+        self._lease, self.body, self.found = self.store.read(work) if self.dry else self.store.change(work)
 
     def _take(self, change: Change) -> tuple[Lease, bool]:
         """The lease, and whether this run had it already."""
@@ -141,13 +148,21 @@ class Journal:
         holder = str(row.body["holder"]) if row else ""
         if row is not None and holder not in ("", self.holder) and is_gone(holder):
             change.release(Lease(name, **row.body))
-        return change.lease(name, self.holder, LIVE), holder == self.holder
+        try:
+            return change.lease(name, self.holder, LIVE), holder == self.holder
+        except Held as exc:
+            host, _space, process, _begun = (*holder.split("|"), "", "", "", "")[:4]
+            what = f"another run is at work on it: process {process or '?'} on {host or '?'}"
+            hint = "wait for it, or end it; one that is gone is seen to be gone within 15 minutes, on its own machine at once"
+            raise Held(what, where=f"server {self.server.hostname}", hint=hint) from exc
 
     def guard(self) -> None:
         """Raises Fenced where another run has taken the server: nothing more is to be ordered for it then."""
+        if self.dry:
+            return
         if self._lost.is_set() or self._lease is None:
             raise Fenced("another run has taken this server over", where=f"server {self.server.hostname}")
-        self.store.change(lambda change: change.check_fence(self._own()))
+        self.store.read(lambda change: change.check_fence(self._own()))
 
     def _own(self) -> Lease:
         if self._lease is None:
@@ -155,19 +170,23 @@ class Journal:
         return self._lease
 
     @contextmanager
-    def beating(self, again: Store) -> Iterator[None]:
-        """Extend the lease in the background. ``again`` is the same store, opened for the other thread."""
+    def beating(self, opened: Callable[[], Store]) -> Iterator[None]:
+        """Extend the lease in the background, through a store that is opened for it."""
         ended = Event()
 
         def beat() -> None:
+            store: Store | None = None
             while not ended.wait(BEAT):
                 try:
-                    again.renew(self._own(), LIVE)
+                    store = store or opened()
+                    store.renew(self._own(), LIVE)
                 except Fenced:
                     self._lost.set()
-                    return
+                    break
                 except (RacksteadError, OSError):
                     continue  # the store does not answer; the lease has some time yet
+            if store is not None:
+                store.close()
 
         thread = Thread(target=beat, daemon=True)
         thread.start()
@@ -178,21 +197,41 @@ class Journal:
             thread.join(BEAT)
 
     # -- writing ----------------------------------------------------------------------------------
-    def write(self, step: str = "", *, state: str | None = None, hold: float = LIVE, **fields: Any) -> None:
-        """Put fields into a step of the record, and perhaps the record's own state. ``hold`` 0 gives the lease back."""
+    def holds(self) -> bool:
+        """Whether this run has the server, as far as it knows."""
+        return self._lease is not None and not self._lost.is_set()
+
+    def write(
+        self, step: str = "", *, state: str = "", step_state: str = "", hold: float = LIVE, **fields: Any
+    ) -> None:
+        """Put fields into a step of the record, and perhaps a state into the record. ``hold`` 0 gives the lease back.
+
+        A step that gets to its end is stamped with the time.
+        """
+        fields = {**fields, "state": step_state} if step_state else fields
 
         def work(change: Change) -> tuple[Lease, dict[str, Any]]:
             lease = self._own()
             body = {**self.body, "updated": stamp(change.now()), "state": state or self.body["state"]}
             if step:
-                body["steps"] = {**body["steps"], step: {**body["steps"][step], **fields}}
+                ended = {"ended": body["updated"]} if step_state in ("done", "failed") else {}
+                body["steps"] = {**body["steps"], step: {**body["steps"][step], **fields, **ended}}
             change.put(RECORD, self.server.system_id, body, fence=lease)
             if hold:
                 return change.renew(lease, hold), body
             change.release(lease)
             return lease, body
 
+        if self.dry:
+            return
         self._lease, self.body = self.store.change(work)
+
+    def put(self, kind: str, body: Mapping[str, Any], sensitive: Sequence[str] = ()) -> None:
+        """Keep something else of the server, under the same fence."""
+        if self.dry:
+            return
+        key = self.server.system_id
+        self.store.change(lambda change: change.put(kind, key, body, fence=self._own(), sensitive=sensitive))
 
     def note(self, step: str, **outputs: Any) -> None:
         """Remember something of a step that is at work: what it is about to do, so that it is not done twice."""
@@ -203,9 +242,6 @@ class Journal:
 
     def step(self, step: str) -> dict[str, Any]:
         return dict(self.body["steps"][step])
-
-    def now(self) -> str:
-        return stamp(self.store.read(lambda change: change.now()))
 
 
 def _found(step: Mapping[str, Any], selected: bool, forget: bool) -> dict[str, Any]:

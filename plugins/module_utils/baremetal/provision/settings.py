@@ -5,45 +5,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...common.errors import InvalidInput
 from ...common.problems import nearest
+from ..bmc.model import Endpoint
 from ..bmc.open import FALLBACKS as BMC_FALLBACKS
 from ..maas.client import FALLBACKS as MAAS_FALLBACKS
 from ..maas.client import OPTIONS as MAAS_OPTIONS
 from ..maas.client import Site, site_of
+from ..ssh import Host
 from .model import NAMES, ON_FAILURE, Step, step_of
 
 TRANSPORTS = ("sum", "sum_oob", "redfish")
 PACE: dict[str, Any] = {"timeout": {"type": "float"}, "attempts": {"type": "int"}, "backoff": {"type": "float"}}
-POOL: dict[str, Any] = {
-    "addresses": {"type": "str", "required": True},
-    "netmask": {"type": "str"},
-    "gateway": {"type": "str"},
-}
 #: Options of the doc fragment ``rackstead.infra.provision``.
 OPTIONS: dict[str, Any] = {
     **{f"maas_{name}": option for name, option in MAAS_OPTIONS.items()},
     "device_types": {"type": "path"},
     "pools": {"type": "dict", "default": {}},
-    "state_url": {"type": "str"},
-    "state_password": {"type": "str", "no_log": True},
-    "state_key_file": {"type": "path", "no_log": False},
-    "from_step": {"type": "str", "choices": list(NAMES)},
-    "only_steps": {"type": "list", "elements": "str", "choices": list(NAMES)},
-    "steps": {"type": "dict", "default": {}},
-    "on_failure": {"type": "str", "choices": list(ON_FAILURE), "default": "keep"},
-}
-#: Options of a step beside those.
-STEP_OPTIONS: dict[str, Any] = {
     "bios_transport": {"type": "str", "choices": list(TRANSPORTS), "default": "sum"},
     "sum": {"type": "str", "default": "/opt/sum/sum"},
     "ssh_user": {"type": "str", "default": "ubuntu"},
     "ssh_key_file": {"type": "path", "no_log": False},
     "ssh_port": {"type": "int", "default": 22},
+    "ssh_sudo": {"type": "bool"},
     "bmc_username": {"type": "str"},
     "bmc_password": {"type": "str", "no_log": True},
     "bmc_port": {"type": "int", "default": 623},
@@ -51,27 +41,52 @@ STEP_OPTIONS: dict[str, Any] = {
     "bmc_redfish_url": {"type": "str"},
     "bmc_validate_certs": {"type": "bool", "default": True},
     "bmc_ca_cert": {"type": "path"},
-    "job": {"type": "str", "default": ""},
+    "state_url": {"type": "str"},
+    "state_password": {"type": "str", "no_log": True},
+    "state_key_file": {"type": "path", "no_log": False},
+    "from_step": {"type": "str", "choices": list(NAMES)},
+    "only_steps": {"type": "list", "elements": "str", "choices": list(NAMES)},
+    "steps": {"type": "dict", "default": {}},
+    "on_failure": {"type": "str", "choices": list(ON_FAILURE), "default": "keep"},
+    "job": {"type": "str"},
 }
 FALLBACKS = {
     **{f"maas_{name}": variable for name, variable in MAAS_FALLBACKS.items()},
     "bmc_username": BMC_FALLBACKS["username"],
     "bmc_password": BMC_FALLBACKS["password"],
+    "job": "RACKSTEAD_JOB",
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options, read. ``selected`` are the steps that are to run."""
+    """The options, read. ``selected`` are the steps that are to run, ``again`` does even those that were done."""
 
     maas: Site
     steps: Mapping[str, Step]
     selected: tuple[str, ...]
     again: bool
     on_failure: str
-    device_types: str = ""
-    pools: Mapping[str, Any] = field(default_factory=dict)
-    state_url: str = ""
+    device_types: str
+    pools: Mapping[str, Any]
+    bios_transport: str
+    sum: str
+    #: whether SUM needs sudo on the host
+    sudo: bool
+    #: a BMC without its address
+    bmc: Endpoint
+    #: a host without its address
+    ssh: Host
+    job: str = ""
+    #: texts that may appear nowhere
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def ssh_port(self) -> int:
+        return self.ssh.port
+
+    def host(self, address: str) -> Host:
+        return replace(self.ssh, address=address)
 
 
 def settings_of(params: Mapping[str, Any]) -> Settings:
@@ -82,11 +97,60 @@ def settings_of(params: Mapping[str, Any]) -> Settings:
     selected = selection(params["from_step"], params["only_steps"])
     if params["from_step"] and params["only_steps"]:
         problems.append("from_step: is of no use with only_steps; allowed: one of the two")
+    bmc, ssh = _bmc(params, problems), _ssh(params, selected, problems)
     if problems or maas is None:
         raise InvalidInput(problems)
-    again = bool(params["from_step"] or params["only_steps"])
-    types, pools = params["device_types"] or "", params["pools"] or {}
-    return Settings(maas, steps, selected, again, params["on_failure"], types, pools, params["state_url"] or "")
+    return Settings(
+        maas,
+        steps,
+        selected,
+        bool(params["from_step"] or params["only_steps"]),
+        params["on_failure"],
+        params["device_types"] or "",
+        params["pools"] or {},
+        params["bios_transport"],
+        params["sum"],
+        params["ssh_user"] != "root" if params["ssh_sudo"] is None else params["ssh_sudo"],
+        bmc,
+        ssh,
+        params["job"] or "",
+        tuple(text for text in (bmc.password, *maas.key.split(":")) if len(text) > 3),
+    )
+
+
+def _bmc(params: Mapping[str, Any], problems: list[str]) -> Endpoint:
+    if not 1 <= params["bmc_port"] <= 65535:
+        problems.append(f"bmc_port: {params['bmc_port']} is not valid; allowed: 1 to 65535")
+    if bool(params["bmc_username"]) != bool(params["bmc_password"]):
+        missing = "bmc_password" if params["bmc_username"] else "bmc_username"
+        problems.append(f"{missing}: is missing; allowed: both, or none of them to ask as MAAS does")
+    url, ca = params["bmc_redfish_url"] or "", params["bmc_ca_cert"] or ""
+    if url and not re.fullmatch(r"https?://[^/@\s]+/?", url):
+        problems.append("bmc_redfish_url: is not valid; allowed: https://name, {address} for the BMC's address, :port")
+    if ca and not os.path.isfile(ca):
+        problems.append(f"bmc_ca_cert: there is no file {ca}")
+    words = params["bmc_username"] or "", params["bmc_password"] or ""
+    suite, verify = params["bmc_cipher_suite"], params["bmc_validate_certs"]
+    return Endpoint("", *words, params["bmc_port"], url, suite, verify, ca)
+
+
+def _ssh(params: Mapping[str, Any], selected: tuple[str, ...], problems: list[str]) -> Host:
+    """Every boot from the network makes new host keys, so that there is none to know a host by."""
+    if not 1 <= params["ssh_port"] <= 65535:
+        problems.append(f"ssh_port: {params['ssh_port']} is not valid; allowed: 1 to 65535")
+    key = params["ssh_key_file"] or ""
+    logs_in = params["bios_transport"] == "sum" and {"bios_pull", "bios_push"} & set(selected)
+    if logs_in and not key:
+        problems.append("ssh_key_file: is missing; allowed: the file with the private key that MAAS gives its machines")
+    elif key and not os.access(key, os.R_OK):
+        problems.append(f"ssh_key_file: {key} cannot be read")
+    if not params["sum"].startswith("/"):
+        problems.append(f"sum: {params['sum']} is not valid; allowed: the whole path: coreutils has a sum of its own")
+    return Host("", params["ssh_port"], params["ssh_user"], key, host_keys="any")
+
+
+def needs_device_types(selected: tuple[str, ...]) -> bool:
+    return bool({"bios_modify", "bios_push"} & set(selected))
 
 
 def selection(from_step: str | None, only_steps: list[str] | None) -> tuple[str, ...]:
