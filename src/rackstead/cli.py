@@ -18,6 +18,7 @@ import typer
 
 from . import answers, completing, view
 from .answers import Exit
+from .cli_bios import register as register_bios
 from .cli_hardware import register as register_hardware
 from .cli_jobs import register as register_jobs
 from .cli_provision import register as register_provision
@@ -574,6 +575,7 @@ def version(job: Job) -> int:
 
 
 register_provision(app, SERVERS)
+register_bios(app, SERVERS)
 register_hardware(app, HOSTS)
 register_system(app, HOSTS)
 register_jobs(app, JOBS)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import connection, hardware, jobs, lifecycle, measures, rest, scale
+from . import bios, connection, hardware, jobs, lifecycle, measures, rest, scale
 from .measures import Measure
 from .samples import Row
 
@@ -59,7 +59,7 @@ def verdicts(rows: list[Row]) -> list[Verdict]:
 
 def runner_verdicts(found: list[Measure]) -> list[Verdict]:
     """All targets of the runner, measured or not."""
-    return [*_drains(found), *_delays(found), *_rest(found), *_hardware(found)]
+    return [*_drains(found), *_delays(found), *_rest(found), _bios(found), *_hardware(found)]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:
@@ -96,6 +96,12 @@ def _hardware(found: list[Measure]) -> Iterator[Verdict]:
 
 def _count(one: Measure) -> int:
     return one.count
+
+
+def _bios(found: list[Measure]) -> Verdict:
+    one = measures.find(found, bios.DIFF, bios.OURS)
+    what = f"{bios.DIFF}, {bios.SETTINGS} settings"
+    return Verdict(what, 50, "ms", one.best if one else None, why="not measured")
 
 
 def _against_floor(rows: list[Row]) -> Iterator[Verdict]:

@@ -72,6 +72,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
         "jobs",
         "rest",
         "state",
+        "bios",
         "hardware",
         "--json",
         str(figures),
@@ -89,7 +90,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     reports = [one for one in document["measures"] if one["by"] == hardware.OURS]
     assert sorted(one["count"] for one in reports) == [1, 2]
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 8 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 9 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 
