@@ -164,3 +164,16 @@ def test_the_whole_family_ends_and_the_daemon_stays(family: tuple[str, subproces
     assert eventually(lambda: everybody <= set(programs()), seconds=60)
     assert processes.end_all(cookie, grace=0.5) == set()
     assert programs() == ["sleep 303"]
+
+
+def test_an_inventory_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
+
+    own, theirs = tmp_path / "own.json", tmp_path / "hosts.yml"
+    monkeypatch.delenv(run.INVENTORY, raising=False)
+    assert run.inventory_for(own, {}) == str(own)
+    with pytest.raises(InvalidInput, match="does not exist"):
+        run.inventory_for(own, {run.INVENTORY: str(theirs)})
+    theirs.touch()
+    monkeypatch.setenv(run.INVENTORY, "/nowhere")
+    assert run.inventory_for(own, {run.INVENTORY: str(theirs)}) == str(theirs)
