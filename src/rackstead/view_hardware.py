@@ -77,12 +77,14 @@ def node(known: Known) -> Iterator[RenderableType]:
             for row in rows:
                 made.add_row(*row)
             yield made
-    absent = report.missing()
-    if absent:
+    reasons: dict[str, list[str]] = {}
+    for name, section in report.missing():
+        reasons.setdefault(section.reason, []).append(name)
+    if reasons:
         yield Text("\nNot read", style="bold")
         made = Table.grid(padding=(0, 2))
-        for name, one in absent:
-            made.add_row(name, Text(one.reason))
+        for reason, names in reasons.items():
+            made.add_row(Text(", ".join(names)), Text(reason))
         yield made
     lines = news(known)
     if lines:

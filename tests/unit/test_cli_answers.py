@@ -99,3 +99,8 @@ def test_rounds_that_were_skipped_are_left_out() -> None:
 def test_the_last_fact_wins() -> None:
     outcome = Outcome(0, [task(ansible_facts={"x": 1}), task(ansible_facts={"x": 2}), task()])
     assert answers.fact(outcome, "x") == 2 and answers.fact(outcome, "y") is None
+
+
+def test_a_host_that_no_inventory_has_is_named() -> None:
+    text = "[ERROR]: Could not match supplied host pattern, ignoring: node3\n"
+    assert answers.errors(Outcome(1, [], [text])) == ['"node3" is not in the inventory']

@@ -179,3 +179,16 @@ def test_a_terminal_is_closed_at_once_where_its_process_has_ended() -> None:
     assert pexpect.spawn is usual
     assert (over.exitstatus, over.ptyproc.delayafterclose) == (0, 0.0)
     assert not runs.isalive() and runs.signalstatus and runs.ptyproc.delayafterclose > 0
+
+
+def test_an_inventory_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
+
+    own, theirs = tmp_path / "own.json", tmp_path / "hosts.yml"
+    monkeypatch.delenv(run.INVENTORY, raising=False)
+    assert run.inventory_for(own, {}) == str(own)
+    with pytest.raises(InvalidInput, match="does not exist"):
+        run.inventory_for(own, {run.INVENTORY: str(theirs)})
+    theirs.touch()
+    monkeypatch.setenv(run.INVENTORY, "/nowhere")
+    assert run.inventory_for(own, {run.INVENTORY: str(theirs)}) == str(theirs)

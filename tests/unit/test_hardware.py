@@ -565,6 +565,15 @@ def test_only_so_many_are_kept_and_an_older_report_replaces_none(store: Any, ser
     assert [one.report.time for one in history.history(store, "n")] == [105.0, 104.0, 103.0, 50.0]
 
 
+def test_a_record_without_its_list_of_reports_is_mended(store: Any, server: model.Report) -> None:
+    for number in range(3):
+        history.remember(store, at(server, "n", 100.0 + number), LIMITS)
+    body = store.get("hardware", "n").body
+    store.put("hardware", "n", {**body, "kept": "all"})
+    history.remember(store, at(server, "n", 200.0), LIMITS, keep=2)
+    assert [one.report.time for one in history.history(store, "n")] == [200.0, 102.0]
+
+
 def test_check_mode_keeps_nothing(store: Any, server: model.Report) -> None:
     history.remember(store, at(server, "n", 1.0), LIMITS)
     told = history.remember(store, at(dataclasses.replace(server, gpus=[]), "n", 2.0), LIMITS, check=True)

@@ -18,7 +18,7 @@ SEVERITIES = (CRITICAL, WARNING, NOTICE)
 MEMORY_SLACK = 0.02
 #: A loss of memory that is more than a setting of firmware.
 MEMORY_LOSS = 0.05
-#: Interfaces that software makes; what becomes of them is no news of the hardware.
+#: What becomes of other interfaces, which software makes, is no news of the hardware. A container has no others.
 HARDWARE_NICS = ("physical", "bond", "vlan", "team")
 
 
@@ -209,7 +209,7 @@ COMPARISONS: dict[str, Callable[[Report, Report], Iterator[Difference]]] = {
     "nics": Things(
         "nics",
         "network card",
-        lambda report: [one for one in report.nics if one.kind in HARDWARE_NICS],
+        lambda report: [one for one in report.nics if one.kind in HARDWARE_NICS or report.system.kind == "container"],
         lambda one: one.name,
         {"mac": WARNING, "link": WARNING, "speed_mbit": WARNING, "duplex": WARNING},
     ),

@@ -106,25 +106,44 @@ def remember(store: Store, report: Report, limits: Thresholds, *, keep: int = KE
             before.time if before else None,
         )
         if not check:
-            change.put(HISTORY, history_key(report), made.document())
-            if before is None or before.time <= report.time:
-                change.put(KIND, report.node, made.document())
-            prune(change, report.node, keep)
+            keep_it(change, made, last, keep)
         return made
 
     return store.read(work) if check else store.change(work)
 
 
-def history_key(report: Report) -> str:
+def keep_it(change: Change, made: Known, last: Record | None, keep: int) -> None:
+    """Write a report, and delete those of its node that are too many.
+
+    The node's record says which reports there are: to look for them would be to read them all, each time.
+    """
+    report, document = made.report, made.document()
+    times = sorted({*kept(change, report.node, last), stamp(report)})
+    newest = last is None or known_of(last).report.time <= report.time
+    if stamp(report) in times[-keep:]:
+        change.put(HISTORY, key_of(report.node, stamp(report)), document)
+    for at in times[:-keep]:
+        change.delete(HISTORY, key_of(report.node, at))
+    body = document if newest or last is None else last.body
+    change.put(KIND, report.node, {**body, "kept": times[-keep:]})
+
+
+def kept(change: Change, node: str, last: Record | None) -> list[int]:
+    """The times of a node's reports, as its record says; where somebody has spoilt that, as they are found."""
+    known = last.body.get("kept") if last else []
+    if isinstance(known, list) and all(isinstance(at, int) for at in known):
+        return known
+    keys = [one.key.rpartition("/")[2] for one in change.list(HISTORY, Query(prefix=f"{node}/", limit=PAGE * 10))]
+    return [int(key) for key in keys if key.isdecimal()]
+
+
+def stamp(report: Report) -> int:
+    return int(report.time * 1000)
+
+
+def key_of(node: str, at: int) -> str:
     """Keys sort by time: a fixed number of digits of milliseconds."""
-    return f"{report.node}/{int(report.time * 1000):015d}"
-
-
-def prune(change: Change, node: str, keep: int) -> None:
-    """Delete a node's reports but the newest."""
-    keys = [one.key for one in change.list(HISTORY, Query(prefix=f"{node}/", descending=True, limit=keep + PAGE))]
-    for key in keys[keep:]:
-        change.delete(HISTORY, key)
+    return f"{node}/{at:015d}"
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -40,11 +40,12 @@ ALONE = """
 @media (prefers-color-scheme: dark) { :root { --back: #13161a; --front: #1b1f25; --text: #e3e7ec; --quiet: #9ea8b5;
   --line: #323943; --accent: #74b6f7; --bad: #ff958b; --warn: #e3b458; } }
 body { margin: 0 auto; padding: 1rem 1.25rem 3rem; max-width: 72rem; background: var(--back); color: var(--text);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+main { overflow-x: auto; }
 a { color: var(--accent); }
 table { border-collapse: collapse; width: 100%; background: var(--front); border: 1px solid var(--line); }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { color: var(--quiet); font-weight: 500; font-size: .87rem; }
+thead th { color: var(--quiet); font-weight: 500; font-size: .87rem; white-space: nowrap; }
 .number { text-align: right; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 dl { background: var(--front); border: 1px solid var(--line); padding: .3rem .8rem; margin: 0; }
