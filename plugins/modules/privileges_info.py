@@ -29,8 +29,9 @@ options:
       - Without arguments, the command may be run without arguments only.
       - C(...) at the end stands for whatever follows. C(/usr/bin/snap refresh microk8s ...) lets arguments follow those
         three words, C(/usr/bin/apt-get ...) any. Signs such as C(*) stand for themselves.
-      - C(...) is refused behind programs that give all of root's rights with the right arguments, such as shells and
-        editors. No list of such programs is whole, so keep C(...) rare.
+      - Programs that give all of root's rights are refused. Shells, editors and pagers always; interpreters, and what
+        runs other programs or writes any file, with C(...) or nothing behind them. No list of such programs is whole, so
+        keep C(...) rare.
     type: list
     elements: str
     default: []

@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput, NotFound
-from ansible_collections.rackstead.infra.plugins.module_utils.prerequisites import cmdline, gather, parse
+from ansible_collections.rackstead.infra.plugins.module_utils.common import programs
+from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import (
+    InvalidInput,
+    NotFound,
+    OperationFailed,
+    Unsupported,
+)
+from ansible_collections.rackstead.infra.plugins.module_utils.prerequisites import (
+    cmdline,
+    gather,
+    kernelmodules,
+    parse,
+)
 from ansible_collections.rackstead.infra.plugins.module_utils.prerequisites.judge import judge
 from ansible_collections.rackstead.infra.plugins.module_utils.prerequisites.kernelmodules import ensure as have_modules
 from ansible_collections.rackstead.infra.plugins.module_utils.prerequisites.model import CGROUP_PARAMETERS, Check
@@ -327,6 +338,69 @@ def test_this_machine_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < seen.disk_free <= seen.disk_total and seen.resolved["localhost"]
     assert seen.clock_error == -1 or seen.clock_error > 0
     # Nothing that is asked is there: what cannot be told is empty, and nothing fails.
-    monkeypatch.setattr("ansible_collections.rackstead.infra.plugins.module_utils.common.programs.SEARCH", "/nowhere")
+    monkeypatch.setattr(programs, "SEARCH", "/nowhere")
     bare = gather.gather(wanted(resolve=["localhost"]))
     assert (bare.units, bare.dpkg, bare.snap_version, bare.resolved["localhost"]) == ("", "", "", [])
+
+
+# -- kernel modules ---------------------------------------------------------------------------------
+class FakeKernel:
+    """A kernel into which modprobe, a program of the test's own, loads modules."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.modules = folder / "modules"
+        self.modules.write_text("overlay 212992 0 - Live 0x0000\n")
+        self.at_boot = folder / "modules-load.d"
+        self.container = ""
+        self.there = ("br_netfilter", "overlay")
+        self.modprobe = folder / "bin" / "modprobe"
+        self.modprobe.parent.mkdir()
+        self.program('shift; for name in "$@"; do echo "$name 1 0 - Live 0x0" >> ' + f"{self.modules}; done")
+        patch.setattr(kernelmodules, "FOLDER", self.at_boot)
+        patch.setattr(kernelmodules.gather, "kernel", self.look)
+        patch.setattr(kernelmodules.gather, "text", lambda _path: self.modules.read_text())
+        patch.setattr(programs, "SEARCH", f"{self.modprobe.parent}:/usr/bin:/bin")
+        patch.setattr(os, "geteuid", lambda: 0)
+
+    def program(self, body: str) -> None:
+        self.modprobe.write_text(f"#!/bin/sh\n{body}\n")
+        self.modprobe.chmod(0o755)
+
+    def look(self, wanted: list[str]) -> gather.Kernel:
+        there = tuple(name for name in wanted if name in self.there)
+        builtin = tuple(name for name in wanted if name == "ext4")
+        return gather.Kernel("6.1.0", self.container, self.modules.read_text(), builtin, there, True, "")
+
+
+@pytest.fixture
+def fake_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    return FakeKernel(tmp_path, monkeypatch)
+
+
+def test_modules_are_loaded_now_and_at_boot(fake_kernel: FakeKernel) -> None:
+    names = ["overlay", "br-netfilter", "ext4"]
+    seen = have_modules(names, "x.conf", check=True)
+    assert seen["changed"] and seen["loaded"] == ["br_netfilter"]
+    assert not fake_kernel.at_boot.exists() and "br_netfilter" not in fake_kernel.modules.read_text()
+    done = have_modules(names, "x.conf", check=False)
+    assert done["changed"] and "br_netfilter" in fake_kernel.modules.read_text()
+    file = fake_kernel.at_boot / "x.conf"
+    assert file.read_text().splitlines()[1:] == ["br_netfilter", "overlay"] and file.stat().st_mode & 0o777 == 0o644
+    assert not have_modules(names, "x.conf", check=False)["changed"]
+    file.write_text("overlay\n")
+    assert have_modules(names, "x.conf", check=False)["loaded"] == [] and "br_netfilter" in file.read_text()
+
+
+def test_modules_that_cannot_be_loaded_are_told(fake_kernel: FakeKernel) -> None:
+    with pytest.raises(OperationFailed, match=r"kernel 6\.1\.0 does not have nothing_such"):
+        have_modules(["nothing_such"], "x.conf", check=False)
+    fake_kernel.program("echo 'modprobe: ERROR: Operation not permitted' >&2; exit 1")
+    with pytest.raises(OperationFailed, match=r"modprobe --all br_netfilter: .*Operation not permitted"):
+        have_modules(["br_netfilter"], "x.conf", check=False)
+    fake_kernel.program("exit 0")
+    with pytest.raises(OperationFailed, match="br_netfilter is not there"):
+        have_modules(["br_netfilter"], "x.conf", check=False)
+    fake_kernel.container = "lxc"
+    with pytest.raises(Unsupported, match="cannot be loaded in a container: br_netfilter"):
+        have_modules(["br_netfilter"], "x.conf", check=True)
+    assert not fake_kernel.at_boot.exists()

@@ -15,14 +15,20 @@ from ..common.problems import Problems
 #: Behind a command, or behind the beginning of its arguments: whatever follows.
 ANYTHING = "..."
 EVERYTHING = "ALL"
-#: With arguments of one's choice each of these gives all of root's rights: shells, interpreters, editors, what runs
-#: other programs, and what writes any file or changes whose it is.
+#: Whoever runs one of these as root has a shell, whatever its arguments: shells, editors, pagers.
+INTERACTIVE = frozenset(
+    """
+    ash bash csh dash ed emacs fish ksh less man more most nano pico rvim screen script sh su sudo sudoedit tcsh tmux vi
+    view vigr vim vim.basic vim.tiny vimdiff vipw visudo zsh
+    """.split()
+)
+#: With arguments of one's choice, or none, each of these gives all of root's rights: interpreters, what runs other
+#: programs, and what writes any file or changes whose it is.
 AS_GOOD_AS_ALL = frozenset(
     """
-    ash awk bash busybox chmod chown chroot cp crontab csh curl dash dd ed emacs env expect find fish gawk ionice
-    install ksh less ln lua mawk more mount mv nano nice node nohup nsenter perl php pip python rsync ruby
-    run-parts screen script sed setpriv sh socat ssh start-stop-daemon strace su sudo sudoedit systemd-run tar tclsh tee
-    timeout tmux unshare vi vim vim.basic vim.tiny view visudo watch wget xargs zsh
+    awk busybox chmod chown chroot cp crontab curl dd env expect find gawk ionice install ln lua mawk mount mv nice node
+    nohup nsenter perl php pip python rsync ruby run-parts sed setpriv socat ssh start-stop-daemon strace systemd-run tar
+    tclsh tee timeout unshare watch wget xargs
     """.split()
 )
 _NUMBERED = re.compile(r"[0-9.]+$")
@@ -76,7 +82,7 @@ def read_grants(lines: Sequence[str], *, password: bool, everything: bool, probl
 
 def _read(line: str, password: bool, problems: Problems) -> Grant | None:
     command, _blank, rest = line.strip(" ").partition(" ")
-    where = "commands"
+    where, program = "commands", _NUMBERED.sub("", posixpath.basename(command))
     if command == EVERYTHING:
         problems.add(where, '"ALL" gives everything', "commands; who means it sets everything: true")
     elif not _PATH.fullmatch(command) or posixpath.normpath(command) != command:
@@ -84,9 +90,12 @@ def _read(line: str, password: bool, problems: Problems) -> Grant | None:
     elif not _ARGUMENTS.fullmatch(rest.removesuffix(ANYTHING)) or "  " in f" {rest}" or ANYTHING in rest[:-3]:
         allowed = "letters, digits, single blanks and . _ / : = , @ % + ~ # { } * ? [ ] ! -, and ... at the end"
         problems.add(where, f'"{line}" is not valid', allowed)
-    elif rest.endswith(ANYTHING) and _NUMBERED.sub("", posixpath.basename(command)) in AS_GOOD_AS_ALL:
-        what = f'"{line}" gives everything: {posixpath.basename(command)} runs or writes whatever it is told to'
-        problems.add(where, what, "the arguments that are needed, or everything: true")
+    elif program in INTERACTIVE:
+        what = f'"{line}" gives everything: who runs {program} has a shell'
+        problems.add(where, what, "other programs; who means it sets everything: true")
+    elif program in AS_GOOD_AS_ALL and (not rest or rest.endswith(ANYTHING)):
+        what = f'"{line}" gives everything: {program} runs or writes whatever it is told to'
+        problems.add(where, what, "the arguments that are needed; who means it sets everything: true")
     elif rest == ANYTHING:
         return Grant(command, None, password=password)
     else:
