@@ -136,6 +136,13 @@ def test_schedules(server: Server) -> None:
     assert bad["errors"][0]["pointer"] == "/cron"
     found = server.get("/schedules")["items"]
     assert [(one["name"], one["workflow"]) for one in found] == [("nightly", "ok")]
+    assert found[0]["paused"] is False
+    for word, paused in (("pause", True), ("pause", True), ("resume", False)):
+        answer = server.call("POST", f"/schedules/nightly/{word}")
+        assert (answer.status_code, answer.json()["paused"]) == (200, paused)
+    assert problem(server.call("POST", "/schedules/daily/pause"), 404)
+    told = server.get("/audit?target=schedule/nightly")["items"]
+    assert [one["action"] for one in told] == ["schedule.resume", "schedule.pause", "schedule.add"]
     assert server.call("DELETE", "/schedules/nightly").status_code == 204
     problem(server.call("DELETE", "/schedules/nightly"), 404)
 
