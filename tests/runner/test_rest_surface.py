@@ -167,6 +167,12 @@ def test_servers_are_created_by_the_workflow_apply(server: Server) -> None:
         assert "apply" in told["detail"]
 
 
+def test_settings_in_the_home_of_nobody_are_refused(server: Server) -> None:
+    for kind in ("servers", "taskserv", "cluster"):
+        found = problem(server.call("POST", f"/workflows/{kind}/create", {"settings": "~nobody-here/x.yml"}), 422)
+        assert found["errors"] == [{"pointer": "/settings", "detail": "is not the path of anybody here"}]
+
+
 def test_workflows_tell_their_variables(server: Server) -> None:
     found = {one["name"]: one for one in server.get("/workflows")["items"]}
     assert {"apply", "ok", "sleeps"} <= set(found)
