@@ -388,6 +388,30 @@ def schedule_list(told: Command, place: Place) -> int:
     return told.end(Exit.OK, [], {"schedules": found})
 
 
+@registered(schedule, "schedule pause", epilog="Example: rackstead schedule pause nightly")
+def schedule_pause(told: Command, title: Title, place: Place) -> int:
+    """Have a schedule queue nothing until it is resumed."""
+    return _paused(told, title, place, paused=True)
+
+
+@registered(schedule, "schedule resume", epilog="Example: rackstead schedule resume nightly")
+def schedule_resume(told: Command, title: Title, place: Place) -> int:
+    """Have a schedule go on. What came while it was paused is left out."""
+    return _paused(told, title, place, paused=False)
+
+
+def _paused(told: Command, title: str, place: Place, *, paused: bool) -> int:
+    from .jobs import schedules
+    from .jobs.service import Service
+
+    with reached(place, told) as service:
+        if isinstance(service, Service):
+            schedules.pause(service, title, *who(), paused=paused)
+        else:
+            service.pause_schedule(title, paused=paused)
+    return told.end(Exit.OK, [])
+
+
 @registered(schedule, "schedule remove", epilog="Example: rackstead schedule remove nightly")
 def schedule_remove(told: Command, title: Title, place: Place) -> int:
     """Remove a schedule. Jobs that it has queued stay."""

@@ -139,7 +139,7 @@ def _sentences(text: Any) -> list[str]:
 
 # -- schedules -------------------------------------------------------------------------------------
 def schedule_document(record: Record) -> dict[str, Any]:
-    return {"name": record.key, **record.body}
+    return {"paused": False, "name": record.key, **record.body}
 
 
 def schedules_table(schedules: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -150,7 +150,7 @@ def schedules_table(schedules: Sequence[Mapping[str, Any]]) -> RenderableType:
             "NAME": Text(str(one["name"]), style="bold"),
             "CRON": Text(f"{one['cron']} {one['zone']}"),
             "WORKFLOW": Text(str(one["workflow"])),
-            "NEXT": Text(time_of(one["next"])),
+            "NEXT": Text("paused" if one["paused"] else time_of(one["next"])),
             "LAST JOB": Text(str(one["last"])),
             "ERROR": Text(str(one["error"])),
         }

@@ -140,6 +140,11 @@ def test_workflows_schedules_records_and_the_audit_chain(person: Person) -> None
     assert "plan_src" in person("workflow", "show", "apply").stdout
     assert person("schedule", "add", "yearly", "0 0 1 1 *", "ok", "-e", "what=x").returncode == 0
     assert "yearly" in person("schedule", "list").stdout
+    assert person("schedule", "pause", "yearly").returncode == 0
+    assert "paused" in person("schedule", "list").stdout
+    assert person("schedule", "resume", "yearly").returncode == 0
+    assert person.document("schedule", "list")["schedules"][0]["paused"] is False
+    assert person("schedule", "pause", "daily").returncode == 2
     assert person("schedule", "remove", "yearly").returncode == 0
     assert person("state", "put", "note", "a b/c", '{"text": "x"}', "--expect", "0").returncode == 0
     moved = person("state", "put", "note", "a b/c", '{"text": "y"}', "--expect", "7")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -187,6 +188,35 @@ def test_a_server_on_postgresql_that_is_killed(tmp_path: Path) -> None:
         assert actions == ["job.submit", "job.interrupted", "job.completed"]
         assert not list(tmp_path.rglob("queue.sqlite*"))
         assert server.stop() == 0
+
+
+def test_a_job_that_runs_on_another_machine_is_followed(tmp_path: Path) -> None:
+    """The worker has a data folder that the server does not see."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    with (
+        postgres.running() as database,
+        running(tmp_path, "--no-worker", state=database.new_database("far")) as server,
+        (tmp_path / "worker.log").open("w") as log,
+    ):
+        words = ["setpriv", "--pdeathsig", "KILL", *server.argv("worker", "--data", str(tmp_path / "elsewhere"))]
+        worker = subprocess.Popen(words, env=server.env, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            job = server.submit("sleeps", {"folder": str(marks)})
+            with server.stream(job["id"]) as events:
+                seen = [next(one for one in events if one["data"].get("task") == "Wait")]
+                (marks / "go").touch()
+                seen += events
+            numbers = [int(one["id"]) for one in seen if "id" in one]
+            assert numbers == list(range(numbers[0], numbers[-1] + 1))
+            assert seen[-2]["data"]["event"] == "job_ended" and seen[-1]["data"]["state"] == "completed"
+            assert "TASK [Wait]" in server.call("GET", f"/jobs/{job['id']}/stdout").text
+            assert server.get(f"/jobs/{job['id']}/results")["rc"] == 0
+            assert server.call("GET", "/state/job-part").status_code == 403
+        finally:
+            worker.terminate()
+            worker.wait(SECONDS)
+        assert server.get(f"/jobs/{job['id']}/results")["rc"] == 0
 
 
 def test_told_to_end_while_somebody_follows(tmp_path: Path) -> None:

@@ -78,6 +78,6 @@ def test_schemathesis_finds_nothing(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     seen = [json.loads(line) for line in server.log.rpartition("\n")[0].splitlines() if line.startswith("{")]
     statuses = [line["status"] for line in seen if "status" in line]
-    assert len(statuses) > 100
+    assert len(statuses) > len(list(operations(server.get("/openapi.json", token=""))))
     assert [one for one in statuses if one >= 500] == []
     assert server.get("/health")["store"] == "ok"

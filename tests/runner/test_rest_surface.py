@@ -136,6 +136,13 @@ def test_schedules(server: Server) -> None:
     assert bad["errors"][0]["pointer"] == "/cron"
     found = server.get("/schedules")["items"]
     assert [(one["name"], one["workflow"]) for one in found] == [("nightly", "ok")]
+    assert found[0]["paused"] is False
+    for word, paused in (("pause", True), ("pause", True), ("resume", False)):
+        answer = server.call("POST", f"/schedules/nightly/{word}")
+        assert (answer.status_code, answer.json()["paused"]) == (200, paused)
+    assert problem(server.call("POST", "/schedules/daily/pause"), 404)
+    told = server.get("/audit?target=schedule/nightly")["items"]
+    assert [one["action"] for one in told] == ["schedule.resume", "schedule.pause", "schedule.add"]
     assert server.call("DELETE", "/schedules/nightly").status_code == 204
     problem(server.call("DELETE", "/schedules/nightly"), 404)
 
@@ -158,6 +165,12 @@ def test_servers_are_created_by_the_workflow_apply(server: Server) -> None:
         told = problem(server.call("POST", f"/workflows/{name}/create", body), 404)
         assert f'no workflow is named "{name}"' in told["detail"]
         assert "apply" in told["detail"]
+
+
+def test_settings_in_the_home_of_nobody_are_refused(server: Server) -> None:
+    for kind in ("servers", "taskserv", "cluster"):
+        found = problem(server.call("POST", f"/workflows/{kind}/create", {"settings": "~nobody-here/x.yml"}), 422)
+        assert found["errors"] == [{"pointer": "/settings", "detail": "is not the path of anybody here"}]
 
 
 def test_workflows_tell_their_variables(server: Server) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
+from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import new_key
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
@@ -41,6 +42,9 @@ CLOSED = (
     "/ui/workflows/ok",
     "/ui/instances",
     "/ui/audit",
+    "/ui/schedules",
+    "/ui/schedules/new?workflow=ok",
+    "/ui/webhooks",
     "/ui/state",
     "/ui/nowhere",
 )
@@ -50,6 +54,7 @@ expect.set_options(timeout=PATIENCE)
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("web")
+    new_key(folder / "keys")
     with provider(folder / "incus"):
         found = Site(folder)
         try:
@@ -200,12 +205,85 @@ def test_viewers_see_no_buttons_and_are_refused(site: Site, visit: Visit, viewer
             (f"/ui/jobs/{job['id']}/retry", {}),
             ("/ui/workflows/ok", {}),
             ("/ui/instances", {"action": "stop", "name": "web-01"}),
+            ("/ui/schedules", {"action": "pause", "name": "x"}),
+            ("/ui/schedules/new?workflow=ok", {"name": "x", "cron": "* * * * *"}),
         ):
             answer = raw.post(path, data={"proof": proof, **form})
             assert (answer.status_code, "needs the role operator" in answer.text) == (403, True), path
-        assert [raw.get(path).status_code for path in ("/ui/state", "/ui/state/job")] == [403, 403]
+        assert [raw.get(path).status_code for path in ("/ui/state", "/ui/state/job", "/ui/webhooks")] == [403] * 3
+        for path in ("/ui/webhooks", "/ui/webhooks/do"):
+            assert raw.post(path, data={"proof": proof, "name": "x"}).status_code == 403
     (tmp_path / "go").touch()
     assert site.until(job["id"], "completed", "failed", "cancelled")["state"] == "completed"
+
+
+# -- schedules and webhooks ------------------------------------------------------------------------
+def test_a_schedule_from_its_form_to_its_end(site: Site, visit: Visit) -> None:
+    page = visit("/ui/schedules", viewport=NARROW)
+    page.get_by_label("Workflow", exact=True).select_option("ok")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("When", exact=False).first.fill("never")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("alert")).to_contain_text("Name: is needed")
+    page.fill("#name", "from-page")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#error-cron")).to_contain_text("minute hour day month weekday")
+    page.fill("#cron", "0 0 1 1 *")
+    page.fill("#zone", "Europe/Nowhere")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#error-zone")).to_contain_text("is not known")
+    assert page.locator("#cron").input_value() == "0 0 1 1 *"
+    page.fill("#zone", "")
+    page.fill("#v-what", "word")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.url}/ui/schedules")
+    row = page.locator("tr", has_text="from-page")
+    expect(row).to_contain_text("active")
+    [made] = [one for one in site.get("/schedules")["items"] if one["name"] == "from-page"]
+    assert (made["cron"], made["zone"], made["variables"]["what"]) == ("0 0 1 1 *", "UTC", "word")
+    row.get_by_role("button", name="Pause from-page").click()
+    expect(row).to_contain_text("paused")
+    row.get_by_role("button", name="Resume from-page").focus()
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text("active")
+    row.locator("summary").focus()
+    page.keyboard.press("Enter")
+    row.get_by_role("button", name="Remove from-page now").click()
+    expect(row).to_have_count(0)
+    told = [one["action"] for one in site.get("/audit?target=schedule/from-page")["items"]]
+    assert told == [f"schedule.{word}" for word in ("remove", "resume", "pause", "add")]
+
+
+def test_a_webhook_from_its_form_to_its_end(site: Site, visit: Visit) -> None:
+    page = visit("/ui/webhooks", viewport=NARROW)
+    page.fill("#name", "from-page")
+    page.fill("#url", "http://169.254.169.254/?word=s3cr3t")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#error-url")).to_contain_text("link-local")
+    assert "s3cr3t" not in page.content()
+    page.fill("#url", "http://127.0.0.1:9/x?word=s3cr3t")
+    page.get_by_label("completed").uncheck()
+    page.get_by_label("cancelled").uncheck()
+    page.fill("#workflows", "app*\nhealth")
+    page.get_by_role("button", name="Add").click()
+    first = page.locator("#secret").inner_text().strip()
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/=]{44}", first) and violations(page) == []
+    page.get_by_role("link", name="All webhooks").click()
+    row = page.locator("tr", has_text="from-page")
+    expect(row).to_contain_text("app*, health")
+    assert "whsec_" not in page.content() and "s3cr3t" not in page.content()
+    row.locator("summary", has_text="New secret").click()
+    row.get_by_role("textbox").fill("2")
+    row.get_by_role("button", name="Make a new secret for from-page").click()
+    second = page.locator("#secret").inner_text().strip()
+    assert second.startswith("whsec_") and second != first
+    expect(page.get_by_text("signs as well until")).to_be_visible()
+    [made] = [one for one in site.get("/webhooks")["items"] if one["name"] == "from-page"]
+    assert (made["states"], made["workflows"]) == (["failed"], ["app*", "health"]) and made["earlier_until"]
+    page.get_by_role("link", name="All webhooks").click()
+    row.locator("summary", has_text="Remove").click()
+    row.get_by_role("button", name="Remove from-page now").click()
+    expect(row).to_have_count(0)
 
 
 # -- jobs ------------------------------------------------------------------------------------------
@@ -400,7 +478,15 @@ def paths(site: Site) -> list[str]:
     jobs.append(f"/ui/jobs/{heavy_job(site)}")
     state = ["/ui/state", "/ui/state/job", "/ui/state/note/rack-1"]
     pages = ["/ui/", "/ui/jobs", "/ui/workflows", "/ui/workflows/apply", "/ui/instances", "/ui/audit", "/ui/nowhere"]
-    return [*pages, *jobs, *state, "/ui/sign-in"]
+    for number in range(3):
+        body = {"name": f"often-{number}", "cron": "0 0 1 1 *", "workflow": "ok"}
+        assert site.call("POST", "/schedules", body).status_code == 201
+        hook = {"name": f"hook-{number}", "url": "http://127.0.0.1:9/x?y=z", "states": ["failed"], "workflows": ["no*"]}
+        assert site.call("POST", "/webhooks", hook).status_code == 201
+    assert site.call("POST", "/schedules/often-1/pause").status_code == 200
+    assert site.call("POST", "/webhooks/hook-1/rotate", {}).status_code == 200
+    again = ["/ui/schedules", "/ui/schedules/new?workflow=apply", "/ui/webhooks"]
+    return [*pages, *jobs, *state, *again, "/ui/sign-in"]
 
 
 def violations(page: Page, **options: Any) -> list[str]:

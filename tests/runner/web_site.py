@@ -120,7 +120,8 @@ class Site(Server):
 
     @property
     def env(self) -> dict[str, str]:
-        return {**super().env, "RACKSTEAD_URL": f"unix://{self.folder}/incus"}
+        keys = {"RACKSTEAD_STATE_KEY_FILE": str(self.folder / "keys")} if (self.folder / "keys").exists() else {}
+        return {**super().env, **keys, "RACKSTEAD_URL": f"unix://{self.folder}/incus"}
 
     def start(self) -> Site:
         super().start()

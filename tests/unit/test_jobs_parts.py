@@ -44,7 +44,7 @@ class Machine:
     def tell(self, job: Job, *words: str) -> None:
         telling = self.telling(job)
         self.say(*words)
-        self.service.store.change(telling.rest())
+        self.service.store.change(telling.rest().write)
 
     @property
     def heard(self) -> list[tuple[int, str]]:
@@ -103,7 +103,7 @@ def test_a_line_that_is_not_whole_is_not_told(store: Store, job: Job, tmp_path: 
     worker.say("a")
     with (worker.service.place(JOB_ID) / FILE).open("a") as file:
         file.write('{"seq": 2, "ev')
-    store.change(worker.telling(job).rest())
+    store.change(worker.telling(job).rest().write)
     assert reader.heard == [(1, "a")]
     worker.tell(job, "b")  # which takes the torn line away
     assert reader.heard == [(1, "a"), (2, "b")]

@@ -323,6 +323,24 @@ def make_due(service: Service) -> None:
     service.store.put(schedules.SCHEDULE, record.key, {**record.body, "next": 1.0})
 
 
+def test_a_paused_schedule_queues_nothing_and_leaves_out_what_came_meanwhile(service: Service) -> None:
+    schedules.add(service, "often", "* * * * *", Order("ok"), "ann")
+    assert schedules.is_paused(schedules.pause(service, "often", "ann"))
+    make_due(service)
+    schedules.run_due(service)
+    assert service.jobs() == []
+    record = schedules.pause(service, "often", "ann", paused=False)
+    assert not schedules.is_paused(record) and record.body["next"] > record.time
+    assert schedules.pause(service, "often", "ann", paused=False).version == record.version
+    schedules.run_due(service)
+    assert service.jobs() == []
+    make_due(service)
+    schedules.run_due(service)
+    assert len(service.jobs()) == 1
+    with pytest.raises(NotFound):
+        schedules.pause(service, "other", "ann")
+
+
 def test_a_schedule_waits_for_its_last_job(service: Service) -> None:
     schedules.add(service, "often", "* * * * *", Order("ok"), "ann")
     for _round in range(2):

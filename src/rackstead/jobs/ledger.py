@@ -17,6 +17,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.store import
 
 from .execution import End, Verdict
 from .model import INPUT, JOB, OPEN, Job, JobState, open_row
+from .parts import Rest
 from .together import Together
 
 #: The longest pause between two attempts, in seconds.
@@ -70,13 +71,20 @@ class Ledger:
         self.seconds = seconds
         self._together = Together(store)
 
-    def _change(self, job_id: str, work: Callable[[Change], T], leases: Sequence[str] = (), *more: str) -> T:
+    def _change(
+        self,
+        job_id: str,
+        work: Callable[[Change], T],
+        leases: Sequence[str] = (),
+        *more: str,
+        places: Sequence[tuple[str, str]] = (),
+    ) -> T:
         """All these write to the end of the audit chain: side by side they would only make each other try again.
 
-        ``leases`` and further kinds of the job's records are what ``work`` looks at beside the job itself.
+        ``leases``, further kinds of the job's records and other ``places`` are what ``work`` looks at beside the job.
         """
         own = [(kind, job_id) for kind in (JOB, OPEN, *more)]
-        return self._together.change(work, [*own, *((LEASE, name) for name in leases)])
+        return self._together.change(work, [*own, *((LEASE, name) for name in leases), *places])
 
     def begin(
         self, job_id: str, execution: int, collection: str, look: Callable[[Change], None] | None = None
@@ -135,10 +143,10 @@ class Ledger:
 
         self._change(job.id, work, [lease.name for lease in job.held])
 
-    def end(self, job: Job, verdict: Verdict, also: Callable[[Change], None] | None = None) -> Job:
+    def end(self, job: Job, verdict: Verdict, rest: Rest = Rest()) -> Job:  # noqa: B008  frozen
         """Write how an attempt ended, which is the job's end or leads to another attempt. Raises Fenced.
 
-        ``also`` writes something in the same transaction.
+        What is left to be told of the attempt is written in the same transaction.
         """
 
         def write(change: Change, now: Job) -> Job:
@@ -149,23 +157,22 @@ class Ledger:
                 told(change, after, ENGINE, after.state.value, attempt=after.attempt, rc=after.rc)
             return after
 
-        return self._leave(job, write, also)
+        return self._leave(job, write, rest)
 
-    def interrupt(self, job: Job, also: Callable[[Change], None] | None = None) -> Job:
+    def interrupt(self, job: Job, rest: Rest = Rest()) -> Job:  # noqa: B008  frozen
         """The job's worker went away, or stops: it goes on as another execution. Raises Fenced."""
-        return self._leave(job, _interrupted, also)
+        return self._leave(job, _interrupted, rest)
 
-    def _leave(self, job: Job, write: Callable[[Change, Job], Job], also: Callable[[Change], None] | None) -> Job:
+    def _leave(self, job: Job, write: Callable[[Change, Job], Job], rest: Rest) -> Job:
         def work(change: Change) -> Job:
             now = self._mine(change, job)
-            if also:
-                also(change)
+            rest.write(change)
             after = save(change, replace(write(change, now), leases=[]))
             for lease in job.held:
                 change.release(lease)
             return after
 
-        return self._change(job.id, work, [lease.name for lease in job.held])
+        return self._change(job.id, work, [lease.name for lease in job.held], places=rest.places)
 
     def _mine(self, change: Change, job: Job) -> Job:
         now = load(change, job.id)

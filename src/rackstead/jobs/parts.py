@@ -16,9 +16,9 @@ import os
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ EVERY = 1.0
 SIZE, MOST = 1 << 18, 1 << 20
 EVENTS = "events"
 PAGE = 20
-Write = Callable[[Change], None]
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,21 @@ def forget(change: Change, job_id: str) -> None:
     while page := change.list(PART, Query(prefix=f"{job_id}/", limit=PAGE)):
         for one in page:
             change.delete(PART, one.key)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left to be told of an execution: bodies of parts, by their keys. Nothing, where nobody needs it."""
+
+    bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        return [(PART, key) for key in self.bodies]
+
+    def write(self, change: Change) -> None:
+        for key, body in self.bodies.items():
+            change.put(PART, key, body)
 
 
 class Parts:
@@ -209,11 +223,11 @@ class Telling:
             self._from(self._parts.restore(self._job.id, self._folder))
         return self
 
-    def rest(self) -> Write:
-        """What writes the events that are left, and what the tasks returned."""
+    def rest(self) -> Rest:
+        """The events that are left, and what the tasks returned."""
         self._stop()
         if not self._parts.used:
-            return lambda _change: None
+            return Rest()
         data = self._added()
         while more := self._added(len(data)):
             self._tell(data)
@@ -225,12 +239,7 @@ class Telling:
         name = f"answer-{self._job.execution}"
         for part in split(self._answer(), 0, 0, self._parts.name):
             found[_key(self._job.id, name, part.number)] = part.body()
-
-        def write(change: Change) -> None:
-            for key, body in found.items():
-                change.put(PART, key, body)
-
-        return write
+        return Rest(found)
 
     def _from(self, last: Part | None) -> None:
         if last:

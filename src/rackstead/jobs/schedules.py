@@ -88,6 +88,28 @@ def remove(service: Service, name: str, who: str, origin: str = "") -> None:
     service.store.change(work)
 
 
+def pause(service: Service, name: str, who: str, origin: str = "", *, paused: bool = True) -> Record:
+    """Have a schedule queue nothing, or go on: what came meanwhile is left out. Raises NotFound."""
+
+    def work(change: Change) -> Record:
+        record = change.find(SCHEDULE, name)
+        if record is None:
+            raise NotFound(f'there is no schedule "{name}"')
+        if is_paused(record) is paused:
+            return record
+        body = {**record.body, "paused": paused, "error": ""}
+        body["next"] = next_time(body["cron"], body["zone"], change.now())
+        action = "pause" if paused else "resume"
+        change.append_audit(who, f"schedule.{action}", f"{SCHEDULE}/{name}", origin=origin)
+        return change.put(SCHEDULE, name, body, expect=record.version)
+
+    return service.store.change(work)
+
+
+def is_paused(record: Record) -> bool:
+    return bool(record.body.get("paused"))
+
+
 def every(service: Service) -> list[Record]:
     return service.store.list(SCHEDULE, Query(limit=1000))
 
@@ -100,7 +122,7 @@ def run_due(service: Service) -> None:
     """Submit the jobs of schedules whose time has come. What was missed while no worker ran comes once."""
     now, found = service.store.read(lambda change: (change.now(), change.list(SCHEDULE, Query(limit=1000))))
     for record in found:
-        if record.body["next"] <= now:
+        if record.body["next"] <= now and not is_paused(record):
             try:
                 _run(service, record, now)
             except VersionMoved:

@@ -115,6 +115,9 @@ class Remote:
         found: list[dict[str, Any]] = self.client.get("/schedules")["items"]
         return found
 
+    def pause_schedule(self, title: str, *, paused: bool) -> None:
+        self.client.send("POST", f"/schedules/{quoted(title)}/{'pause' if paused else 'resume'}")
+
     def remove_schedule(self, title: str) -> None:
         self.client.send("DELETE", f"/schedules/{quoted(title)}")
 

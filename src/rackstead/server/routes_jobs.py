@@ -319,7 +319,7 @@ SUBMITTED: dict[str, Any] = {
 @router.post("/workflows/servers/create", summary="Apply a plan to servers", **SUBMITTED)
 async def create_servers(request: Request, caller: Viewer, body: Creation) -> Response:
     """The workflow apply: settings is the plan, servers are those of its instances that are meant."""
-    variables: dict[str, Any] = {"plan_src": str(FilePath(body.settings).expanduser().absolute())}
+    variables: dict[str, Any] = {"plan_src": path_of(body.settings)}
     variables |= {"plan_limit": body.servers} if body.servers else {}
     variables |= {"plan_name": body.infra} if body.infra else {}
     return await submitted(request, caller, Order("apply", variables, body.check_mode), body)
@@ -337,8 +337,17 @@ async def create_cluster(request: Request, caller: Viewer, body: Creation) -> Re
     return await submitted(request, caller, _own("cluster", body), body)
 
 
+def path_of(settings: str) -> str:
+    """As it is seen from where the server was started. Raises Refusal for the home of somebody who is not known."""
+    try:
+        return str(FilePath(settings).expanduser().absolute())
+    except (RuntimeError, ValueError) as error:
+        text = "is not the path of anybody here"
+        raise Refusal(422, f"settings: {text}", [("/settings", text)]) from error
+
+
 def _own(name: str, body: Creation) -> Order:
-    variables: dict[str, Any] = {"settings": str(FilePath(body.settings).expanduser().absolute())}
+    variables: dict[str, Any] = {"settings": path_of(body.settings)}
     variables |= {"servers": body.servers} if body.servers else {}
     variables |= {"infra": body.infra} if body.infra else {}
     return Order(name, variables, body.check_mode)

@@ -28,6 +28,7 @@ from .problems import Json, Refusal, described
 from .routes_jobs import ORDER, Viewer, Word, found_workflow, service_of
 from .schemas import (
     KIND,
+    SCHEDULE_NAME,
     AuditPage,
     AuditVerdict,
     KindList,
@@ -42,6 +43,8 @@ from .tokens import TOKEN
 
 router = APIRouter()
 Admin = Annotated[Caller, Depends(needs("admin"))]
+Operator = Annotated[Caller, Depends(needs("operator"))]
+Schedule = Annotated[str, Path(pattern=SCHEDULE_NAME, examples=["nightly"])]
 Kind = Annotated[str, Path(pattern=KIND, examples=["note"])]
 Key = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["web-01"])]
 IfMatch = Annotated[
@@ -240,17 +243,39 @@ def add_schedule(request: Request, caller: Viewer, body: NewSchedule) -> Respons
     status_code=204,
     responses=described(404),
 )
-def remove_schedule(
-    request: Request,
-    caller: Annotated[Caller, Depends(needs("operator"))],
-    name: Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")],
-) -> Response:
+def remove_schedule(request: Request, caller: Operator, name: Schedule) -> Response:
     """Jobs that it has queued stay."""
     caller.require_unscoped()
     schedules.remove(service_of(request), name, caller.name, caller.origin)
     return Response(status_code=204)
 
 
+@router.post(
+    "/schedules/{name}/pause",
+    tags=["schedules"],
+    summary="Have a schedule queue nothing",
+    response_model=ScheduleDocument,
+    responses=described(404),
+)
+def pause_schedule(request: Request, caller: Operator, name: Schedule) -> Response:
+    caller.require_unscoped()
+    return Json(schedule_document(schedules.pause(service_of(request), name, caller.name, caller.origin)))
+
+
+@router.post(
+    "/schedules/{name}/resume",
+    tags=["schedules"],
+    summary="Have a schedule go on",
+    response_model=ScheduleDocument,
+    responses=described(404),
+)
+def resume_schedule(request: Request, caller: Operator, name: Schedule) -> Response:
+    """What came while it was paused is left out."""
+    caller.require_unscoped()
+    found = schedules.pause(service_of(request), name, caller.name, caller.origin, paused=False)
+    return Json(schedule_document(found))
+
+
 def schedule_document(found: Record) -> dict[str, Any]:
     keys = ("cron", "zone", "workflow", "variables", "next", "last", "who", "error")
-    return {"name": found.key, **{key: found.body[key] for key in keys}}
+    return {"name": found.key, **{key: found.body[key] for key in keys}, "paused": schedules.is_paused(found)}

@@ -19,6 +19,7 @@ from .tokens import NAME as TOKEN_NAME
 
 JOB_ID = r"^[0-9a-z]{26}$"
 WORKFLOW = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+SCHEDULE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 KIND = r"^[a-z][a-z0-9_-]{0,62}$"
 EXAMPLE_ID = "01kamq3v5t8w9x2y4z6a7b8c9d"
 #: The longest time for which a request waits for a job.
@@ -250,6 +251,7 @@ class ScheduleDocument(BaseModel):
     last: str
     who: str
     error: str
+    paused: bool = Field(description="It queues nothing.")
 
 
 class ScheduleList(BaseModel):
@@ -262,7 +264,7 @@ class NewSchedule(Strict):
     model_config = ConfigDict(
         json_schema_extra={"example": {"name": "nightly", "cron": "30 2 * * *", "workflow": "health"}},
     )
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    name: str = Field(pattern=SCHEDULE_NAME)
     cron: str = Field(max_length=200, description="Minute, hour, day, month, weekday.")
     zone: str = Field("UTC", max_length=100)
     workflow: str = Field(pattern=WORKFLOW)

@@ -76,14 +76,14 @@ def submit(request: Request, who: Who, form: Form, name: Name) -> Response:
     order, wrong = forms.read(workflow, form)
     status = 422
     if wrong:
-        _add(wrong, _complaints(workflow, order), anew=False)
+        add_errors(wrong, _complaints(workflow, order), anew=False)
         return _form(request, workflow, form, wrong, status)
     try:
         return RedirectResponse(f"/ui/jobs/{enter(service, who.caller, order, VARIABLES).id}", 303)
     except Refusal as refusal:
         if refusal.status != status:
             raise
-        _add(wrong, refusal.errors)
+        add_errors(wrong, refusal.errors)
     except Conflict as error:
         status = 409
         wrong[""] = [f"{error}. Submit again if that is what you want."]
@@ -98,7 +98,7 @@ def _complaints(workflow: Workflow, order: Order) -> Sequence[tuple[str, str]]:
     return ()
 
 
-def _add(wrong: dict[str, list[str]], errors: Sequence[tuple[str, str]], *, anew: bool = True) -> None:
+def add_errors(wrong: dict[str, list[str]], errors: Sequence[tuple[str, str]], *, anew: bool = True) -> None:
     """Errors whose pointers name fields of the form. Without ``anew``, of fields that have none yet."""
     known = set(wrong)
     for pointer, text in errors:
