@@ -315,6 +315,52 @@ def test_what_is_rejected_is_told_and_the_rest_put_back(
     assert kept.endswith("the others are in effect") and b'"Unchecked"' in server.bios
 
 
+def test_sum_and_the_reboot_by_sudo(modules: Modules, server: Server, wanted: dict[str, Any]) -> None:
+    sudo = server.folder / "bin/sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    args = {**server.options, **wanted, "sudo": True, "reboot": "host"}
+    assert "sudo: a password is required" in failed(modules("bios_config", args)) and server.calls == []
+    sudo.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$*" >> {server.seen_at}/sudone\n[ "$1 $2" = "-n --" ] || exit 9\nshift 2\nexec "$@"\n'
+    )
+    assert done(modules("bios_config", args))["state"] == "applied" and server.bios == rackbios.after()
+    ran = [line.split()[2:4] for line in (server.folder / "sudone").read_text().splitlines()]
+    assert ["systemctl", "reboot"] in ran and [str(server.seen_at / "sum"), "-c"] in ran
+
+
+#: Runs the task with the options that its first argument holds.
+RUN = """
+import json, sys
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.task import OPTIONS, bios_task
+given = json.loads(sys.argv[1])
+bios_task({**{name: one.get("default") for name, one in OPTIONS.items()}, **given}, check=False)
+"""
+
+
+def test_a_run_that_is_killed_is_finished_by_the_next(modules: Modules, server: Server, wanted: dict[str, Any]) -> None:
+    """Killed when the settings are stored and the reboot is not yet ordered, or was: they are stored once."""
+    (server.folder / "bin/systemctl").rename(server.folder / "bin/kept")
+    (server.folder / "bin/systemctl").write_text("#!/bin/sh\nsleep 600\n")
+    (server.folder / "bin/systemctl").chmod(0o755)
+    args = {**server.options, **wanted, "reboot": "host"}
+    argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", RUN, json.dumps(args)]
+    env = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    child = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        marks = server.folder / "tmp"
+        wait_until(
+            lambda: list(marks.glob("rackstead-bios-*.json")) or None, Deadline(100), what="the settings to be stored"
+        )
+    finally:
+        child.kill()
+        child.wait(timeout=60)
+    (server.folder / "bin/kept").rename(server.folder / "bin/systemctl")
+    assert server.bios == rackbios.before() and server.host.boots == 1
+    assert done(modules("bios_config", args))["state"] == "applied"
+    assert server.bios == rackbios.after() and server.count("ChangeBiosCfg") == 1 and server.host.boots == 2
+
+
 def test_a_file_of_the_bios(modules: Modules, server: Server, tmp_path: Path) -> None:
     args = {**server.options, "state": "fetched", "file": str(tmp_path / "bios.xml")}
     assert done(modules("bios_config", args, check=True))["changed"] and not (tmp_path / "bios.xml").exists()
@@ -510,9 +556,9 @@ def patches(site: service.RedfishBios) -> list[str]:
     return [line for line in site.asked if line.startswith(("PATCH", "POST", "PUT", "DELETE"))]
 
 
-@pytest.mark.parametrize("with_tasks", [True, False])
-def test_a_bios_over_redfish(modules: Modules, types: dict[str, Any], with_tasks: bool, tmp_path: Path) -> None:
-    with service.redfish_bios(firmware(with_tasks=with_tasks)) as site:
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_bios_over_redfish(modules: Modules, types: dict[str, Any], tells: bool, tmp_path: Path) -> None:
+    with service.redfish_bios(firmware(with_tasks=tells, with_progress=tells)) as site:
         before = copy.deepcopy(site.firmware.attributes)
         args = {**options_of(site), **types, "reboot": "bmc", "file": str(tmp_path / "kept.json")}
         would = done(modules("bios_config", args, check=True, diff=True))
