@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextlib import suppress
 from typing import Any
@@ -18,10 +19,9 @@ from ansible_collections.rackstead.infra.plugins.plugin_utils.provisioning impor
 
 # Loaded here, once in the controller, they are there in every worker that it forks. Where one is missing, what needs
 # it says so.
-with suppress(ImportError):
-    import paramiko  # noqa: F401
-    import pyipmi.interfaces  # noqa: F401
-    import requests_oauthlib  # noqa: F401
+for library in ("paramiko", "pyipmi.interfaces", "requests_oauthlib"):
+    with suppress(ImportError):
+        importlib.import_module(library)
 
 display = Display()
 
