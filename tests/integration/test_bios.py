@@ -77,7 +77,7 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "sum.state"
-        self.state.mkdir()
+        self.state.mkdir(exist_ok=True)
         (self.state / "bios.xml").write_bytes(rackbios.before())
         (folder / "sum").write_text(f'#!/bin/sh\nSUM_STATE=$(dirname $0)/sum.state exec python3 {SUM} "$@"\n')
         (folder / "sum").chmod(0o755)
@@ -106,18 +106,17 @@ class Server(Board):
     """A host that really goes and comes back when ``systemctl reboot`` is called on it."""
 
     def __init__(self, folder: Path, seen_at: Path, key: Path) -> None:
+        self.host = Host(folder, seen_at, "127.0.0.1", free_port(), key)
         super().__init__(folder)
         self.seen_at = seen_at
         self.key = key
-        self.host = Host(folder, seen_at, "127.0.0.1", free_port(), key)
         (folder / "bin").mkdir()
         # Never this machine's own systemctl.
         (folder / "bin/systemctl").write_text(f'#!/bin/sh\necho "$@" >> {seen_at}/asked\n')
         (folder / "bin/systemctl").chmod(0o755)
         config = folder / "sshd_config"
-        # Nor what the user's own shell does when it starts.
-        words = f"HOME={seen_at} PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
-        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {words} "))
+        path = f"PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
+        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {path} "))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
         self._thread.start()
@@ -129,8 +128,6 @@ class Server(Board):
         while not self._stop.wait(0.05):
             if (self.folder / "asked").exists():
                 (self.folder / "asked").unlink()
-                self.host.stop()
-                self.booted()
                 self.host.start()
         self.host.stop()
 
