@@ -621,7 +621,9 @@ def test_a_redfish_service_that_fails(modules: Modules, types: dict[str, Any]) -
         told = failed(modules("bios_config", {**args, "password": "wrong-word"}))
         assert "refuses user admin" in told and len(site.asked) == 2  # the root, and one refusal
         site.faults.append(Fault("PATCH", "/Next", 503))
-        assert "503" in failed(modules("bios_config", args))
+        busy = modules("bios_config", args)
+        assert "503" in failed(busy) and busy["failure"]["code"] == "Conflict"
+        assert not any(line.startswith("POST") for line in site.asked)
         assert done(modules("bios_config", args))["changed"]
 
 

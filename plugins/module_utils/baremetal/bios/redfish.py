@@ -127,7 +127,7 @@ class RedfishBios(Redfish):
                 if self._starting():
                     return None
                 pending = None if pushed.task and self._task_state(pushed.task) in ENDED else self.pending(deadline)
-            except (Unreachable, OperationFailed) as exc:  # a BMC may be away for a while, too
+            except (Unreachable, Conflict, OperationFailed) as exc:  # a BMC may be away for a while, too
                 seen = exc.what
                 return None
             seen = f"{len(pending.values) if pending else 0} settings are still pending"
@@ -144,7 +144,7 @@ class RedfishBios(Redfish):
     def _all_there(self, pushed: Pushed) -> bool | None:
         try:
             return True if not verify(self.fetch(Deadline(0)), pushed.changes)[1] else None
-        except (Unreachable, OperationFailed):
+        except (Unreachable, Conflict, OperationFailed):
             return None
 
     # -- boots ----------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class RedfishBios(Redfish):
         def again() -> bool | None:
             try:
                 return True if self.boot_id(deadline) != before else None
-            except (Unreachable, OperationFailed):
+            except (Unreachable, Conflict, OperationFailed):
                 return None
 
         wait_until(again, deadline, what=f"the server of {self.where} to boot", first=0.2, most=5)
