@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
-from . import bios, bundle, connection, hardware, jobs, lifecycle, plot, rest, scale, state
+from . import bios, bundle, connection, hardware, jobs, lifecycle, plot, provision, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
 from .measures import RECORDS_A_SECOND, Measure
@@ -22,7 +22,7 @@ from .world import World
 
 #: Parts that need an Incus daemon, and those of the runner.
 ON_INCUS = ("lifecycle", "scale", "connection")
-RUNNER = ("jobs", "rest", "state", "bios", "hardware")
+RUNNER = ("jobs", "rest", "state", "bios", "provision", "hardware")
 PARTS = (*ON_INCUS, *RUNNER)
 PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
@@ -50,6 +50,8 @@ class Sizes:
     records: int = 1000  # of each backend of the state store
     rounds: int = 3  # of what belongs to jobs, REST, the state store and hardware reports
     nodes: int = 20  # whose hardware is read at once
+    servers: int = 20  # that are provisioned at once
+    maas_seconds: int = 8  # that MAAS takes over an order there
 
 
 @dataclass
@@ -177,6 +179,8 @@ def runner(
             found += rest.measures(sizes.stored, sizes.seconds, sizes.followed, sizes.rounds, say)
         if "bios" in parts:
             found += bios.measures(sizes.rounds, say)
+        if "provision" in parts:
+            found += provision.measures(sizes.servers, float(sizes.maas_seconds), say)
         if "state" in parts:
             stores, notes = state.measures(sizes.records, sizes.rounds, say)
             found += stores

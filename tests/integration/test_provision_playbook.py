@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook provision_server as a user runs it, for one server of a rack."""
+"""Runs of provisioning that are cancelled, put back, or do some steps only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provisio
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from testbed import rack as racks
+from testbed import rackbios
 from testbed.ansible import Playbooks, PlayResult
 
-from tests.integration.provisioning import LONG, QUICK, SECRETS, orders, unfinished, untouched
+from tests.integration.provisioning import LONG, QUICK, SECRETS, Run, orders, unfinished
 
 STEPS = [f"Step {number}/7: {name}" for number, name in enumerate(NAMES, 1)]
 PROGRAM = ["ansible-playbook", "rackstead.infra.provision_server"]
@@ -51,11 +52,6 @@ def provision(play: Playbooks, variables: dict[str, Any], *arguments: str) -> Pl
     return ran
 
 
-def of(ran: PlayResult, step: int) -> Any:
-    """The result of a step's task; the name of its role may stand in front."""
-    return next(one for one in ran.results if one.task.endswith(STEPS[step - 1]))
-
-
 def record(rack: racks.Rack) -> dict[str, Any]:
     store = open_store(f"file:{rack.folder}/state")
     try:
@@ -63,42 +59,6 @@ def record(rack: racks.Rack) -> dict[str, Any]:
         return {**body, "state": store.read(lambda change: state_of(change, body))}
     finally:
         store.close()
-
-
-def test_a_server_is_provisioned(rack: racks.Rack, play: Playbooks) -> None:
-    bad = rack.variables(rack.order(1), {**rack.order(1), "device_type": "s2.c2.smal", "tags": ["not ok"]})
-    ran = provision(play, bad)
-    assert ran.rc == 2 and len(ran.last["problems"]) == 4, ran.stdout
-    assert untouched(rack, 1) and rack.maas.asked == []
-
-    rehearsal = provision(play, rack.variables(), "--check", "--diff").ok()
-    assert of(rehearsal, 1).changed and of(rehearsal, 4)["outputs"] == {"changes": [], "unknown": True}
-    assert f"+address: {rack.new(1)}" in rehearsal.stdout and "+tags: [rack-a, unit-1]" in rehearsal.stdout
-    assert untouched(rack, 1) and not (Path(rack.folder) / "state/provision").exists()
-
-    ran = provision(play, rack.variables(), "--diff").ok()
-    assert unfinished(rack, 1) == []
-    assert "+CPU Configuration > Cores Enabled #2: 8" in ran.stdout
-    assert [of(ran, step).changed for step in range(1, 8)] == [True, False, False, True, True, True, True]
-    assert of(ran, 6)["outputs"]["after"]["address"] == rack.new(1)
-    body = record(rack)
-    assert body["state"] == "completed" and {step["state"] for step in body["steps"].values()} == {"done"}
-    assert len(body["steps"]["bios_modify"]["outputs"]["changes"]) == 4
-
-    before = orders(rack.servers[0])
-    again = provision(play, rack.variables()).ok()
-    assert not again.changed and orders(rack.servers[0]) == before
-    assert not provision(play, rack.variables(provision_only_steps=["bmc"])).ok().changed
-    assert record(rack)["state"] == "completed"
-
-
-def test_a_wrong_password_is_tried_once_and_then_gone_on_from(rack: racks.Rack, play: Playbooks) -> None:
-    ran = provision(play, rack.variables(provision_bmc_password="mistyped-1"))
-    assert ran.rc == 2 and "wrong name or password" in of(ran, 6).msg
-    assert rack.network.logins[rack.old(1), "admin"] == 1
-    assert record(rack)["state"] == "failed" and record(rack)["steps"]["bmc"]["attempts"] == 1
-    provision(play, rack.variables()).ok()
-    assert unfinished(rack, 1) == []
 
 
 def test_a_cancelled_run_says_so_and_is_gone_on_from(rack: racks.Rack, play: Playbooks) -> None:
@@ -124,4 +84,30 @@ def test_a_cancelled_run_says_so_and_is_gone_on_from(rack: racks.Rack, play: Pla
     machine.go(1, 4, "commission", 0.5)  # MAAS comes to its end after all
     rack.maas.booted(machine.system_id, rack.servers[0].host.address)
     provision(play, rack.variables()).ok()
+    assert unfinished(rack, 1) == []
+
+
+def test_settings_that_did_not_all_stick_are_put_back_on_request(rack: racks.Rack) -> None:
+    host = rack.servers[0].host
+    host.faults(refuse=["Quiet Boot"])
+    run = Run(rack, 1, on_failure="restore")
+    assert run.ended() != 0
+    said = run.log.read_text()
+    assert "1 of 4 BIOS settings were rejected: Boot Feature > Quiet Boot: " in said and "old settings are back" in said
+    assert host.bios() == rackbios.before() and host.pushes() == 2
+    step = record(rack)["steps"]["bios_push"]
+    assert record(rack)["state"] == "failed" and [one["name"] for one in step["outputs"]["rejected"]] == ["Quiet Boot"]
+    host.faults()
+    Run(rack, 1).ok()
+    assert unfinished(rack, 1) == ["pushed once"] and host.pushes() == 3
+
+
+def test_only_some_steps(rack: racks.Rack, play: Playbooks) -> None:
+    """The BMC of a machine that is not commissioned is moved, and nothing else is done; then all the rest."""
+    ran = provision(play, rack.variables(provision_only_steps=["bmc"])).ok()
+    done = [one.task for one in ran.results if "Step" in one.task and one.status != "skipped"]
+    assert len(done) == 1 and done[0].endswith(STEPS[5])
+    assert record(rack)["state"] == "completed" and orders(rack.servers[0]) == ["update"]
+    assert rack.servers[0].bmc_address == rack.new(1)
+    Run(rack, 1).ok()
     assert unfinished(rack, 1) == []

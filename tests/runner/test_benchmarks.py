@@ -58,7 +58,10 @@ def check_figures(found: dict[str, object]) -> None:
     assert all(20 < target["measured"] < 150 for target in memory)
 
 
-SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1 --nodes 2".split()
+SMALL = (
+    "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1"
+    " --servers 2 --maas-seconds 1 --nodes 2"
+).split()
 
 
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
@@ -73,6 +76,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
         "rest",
         "state",
         "bios",
+        "provision",
         "hardware",
         "--json",
         str(figures),
@@ -90,7 +94,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     reports = [one for one in document["measures"] if one["by"] == hardware.OURS]
     assert sorted(one["count"] for one in reports) == [1, 2]
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 9 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 11 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 
