@@ -152,7 +152,7 @@ def test_one_that_fails_stops_no_other(tmp_path: Path) -> None:
         lost.machine.lease = None
         refused.host.faults(refuse=["Cores Enabled"])
         rack.maas.faults = [Fault("POST", f"{fine.system_id}.*commission", "lose"), Fault("GET", "machines", 503)]
-        steps = {**QUICK, "address": {"timeout": 4, "attempts": 2, "backoff": 0.2}}
+        steps = {**QUICK, "address": {"timeout": 6, "attempts": 2, "backoff": 0.2}}
         servers = [rack.order(number, "pool:rack") for number in range(1, 7)]
         variables = rack.variables(*servers, provision_steps=steps)
         first = provision(tmp_path / "first", variables, "--forks", "6")
