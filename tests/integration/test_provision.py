@@ -174,6 +174,16 @@ def test_one_that_fails_stops_no_other(tmp_path: Path) -> None:
         assert addresses == [rack.new(number) for number in range(1, 7)]
 
 
+def test_twenty_at_once(tmp_path: Path) -> None:
+    with racks.running(20, **PACE) as rack:
+        servers = [rack.order(number, "pool:rack") for number in range(1, 21)]
+        provision(tmp_path, rack.variables(*servers, provision_steps=QUICK), "--forks", "20").ok()
+        addresses = [server.bmc_address for server in rack.servers]
+        assert sorted(addresses) == sorted(rack.new(number) for number in range(1, 21))
+        wrong = {number: unfinished(rack, number, addresses[number - 1]) for number in range(1, 21)}
+        assert not any(wrong.values()), wrong
+
+
 # -- what may go wrong --------------------------------------------------------------------------------
 def test_bad_input_is_told_at_once_and_before_maas_is_asked(tmp_path: Path) -> None:
     with racks.running(2, **PACE) as rack:
