@@ -152,7 +152,7 @@ def test_one_that_fails_stops_no_other(tmp_path: Path) -> None:
         lost.machine.lease = None
         refused.host.faults(refuse=["Cores Enabled"])
         rack.maas.faults = [Fault("POST", f"{fine.system_id}.*commission", "lose"), Fault("GET", "machines", 503)]
-        steps = {**QUICK, "address": {"timeout": 4, "attempts": 2, "backoff": 0.2}}
+        steps = {**QUICK, "address": {"timeout": 6, "attempts": 2, "backoff": 0.2}}
         servers = [rack.order(number, "pool:rack") for number in range(1, 7)]
         variables = rack.variables(*servers, provision_steps=steps)
         first = provision(tmp_path / "first", variables, "--forks", "6")
@@ -172,6 +172,16 @@ def test_one_that_fails_stops_no_other(tmp_path: Path) -> None:
         assert refused.host.pushes() == 2 and orders(tested).count("commission") == 2
         addresses = sorted(server.bmc_address for server in rack.servers)
         assert addresses == [rack.new(number) for number in range(1, 7)]
+
+
+def test_twenty_at_once(tmp_path: Path) -> None:
+    with racks.running(20, **PACE) as rack:
+        servers = [rack.order(number, "pool:rack") for number in range(1, 21)]
+        provision(tmp_path, rack.variables(*servers, provision_steps=QUICK), "--forks", "20").ok()
+        addresses = [server.bmc_address for server in rack.servers]
+        assert sorted(addresses) == sorted(rack.new(number) for number in range(1, 21))
+        wrong = {number: unfinished(rack, number, addresses[number - 1]) for number in range(1, 21)}
+        assert not any(wrong.values()), wrong
 
 
 # -- what may go wrong --------------------------------------------------------------------------------

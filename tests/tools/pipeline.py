@@ -99,7 +99,8 @@ def slow_stages() -> list[Stage]:
 #: Files whose tests take minutes, the longest first: begun last, they would keep one worker going alone.
 LONGEST = """
     integration/test_plan_exact.py integration/test_provider_role.py integration/test_plan_crash.py
-    runner/test_cli.py runner/test_playbooks.py runner/test_molecule.py
+    runner/test_cli.py runner/test_playbooks.py runner/test_molecule.py integration/test_provision.py
+    integration/test_provision_crash.py
 """.split()
 
 
@@ -129,6 +130,7 @@ NEVER_AGAIN = tuple(
     for name in (
         "integration/test_plan_crash.py",
         "integration/test_plan_exact.py",
+        "integration/test_provision_crash.py",
         "runner/test_jobs_",
         "runner/test_state_",
     )
