@@ -247,7 +247,7 @@ def list_(
     with reached(place, told) as service:
         found = service.every(number, lambda one: not states or one.state in states)
     told.terminal.show(view.servers_table(found))
-    return told.end(Exit.OK, [], {"servers": [one.document() for one in found]})
+    return told.end(Exit.OK, [], {"servers": [one.document(brief=True) for one in found]})
 
 
 @registered(provision, "provision status", epilog="Example: rackstead provision status machine-123")

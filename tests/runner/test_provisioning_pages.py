@@ -167,7 +167,7 @@ def test_viewers_and_tokens_for_other_things(site: Racks, visit: Visit) -> None:
 def heavy(site: Racks) -> None:
     """More servers than a page shows, with more of everything than they show."""
     store = open_store(f"sqlite:{site.folder}/state.db")
-    change = {"menu": ["Advanced <menu>"] * 5, "order": 1, "before": '"<&>"' * 100, "after": '"<&>"' * 100}
+    change = {"menu": ["Advanced <menu>"] * 5, "order": 1, "before": '"<&>"' * 20, "after": '"<&>"' * 20}
     changes = [{**change, "name": f"Setting {number} with a long name"} for number in range(300)]
     for number in range(60):
         server = model.Server(f"heavy{number:02}", f"heavy-{number:02}.{'long.' * 20}example", "52:54:00:aa:bb:cc")

@@ -67,10 +67,8 @@ class Shown:
         """What stands below a step's name."""
         if step.state == FAILED:
             return "failed"
-        if step.changes:
-            return (
-                f"{len(step.changes)} changed" if self.server.state == "completed" else f"{len(step.changes)} to change"
-            )
+        if step.changing:
+            return f"{step.changing} changed" if self.server.state == "completed" else f"{step.changing} to change"
         return step.state if step.state != "done" else ""
 
     def behind(self, step: Step) -> str:
@@ -81,11 +79,12 @@ class Shown:
 
 
 def shown(server: Server, most: int) -> Shown:
-    changes = next(one.changes for one in server.steps if one.name == "bios_modify")
-    rows = [(cut(setting(one)), cut(text(one.get("before"))), cut(text(one.get("after")))) for one in changes[:most]]
+    step = next(one for one in server.steps if one.name == "bios_modify")
+    changes = step.changes(most)
+    rows = [(cut(setting(one)), cut(text(one.get("before"))), cut(text(one.get("after")))) for one in changes]
     network = lan_changes(next(one for one in server.steps if one.name == "bmc"))
     slug = re.sub(r"[^A-Za-z0-9-]", "-", server.system_id or server.id)
-    return Shown(server, slug, rows, len(changes) - len(rows), network, bmc_address(server))
+    return Shown(server, slug, rows, step.changing - len(rows), network, bmc_address(server))
 
 
 def cut(words: str) -> str:
