@@ -188,12 +188,13 @@ def heavy(site: Racks) -> None:
 @pytest.fixture(scope="module")
 def paths(site: Racks) -> list[str]:
     heavy(site)
-    return [PATH, f"{PATH}?page=2", f"{PATH}/heavy00", f"{PATH}?state=completed", f"{PATH}/nobody"]
+    return [PATH, f"{PATH}?page=2", f"{PATH}/heavy00", f"{PATH}/nobody"]
 
 
 def test_it_is_accessible_and_fits_a_phone_in_light_and_dark(visit: Visit, paths: list[str]) -> None:
     page = visit(viewport=NARROW)
     dark = visit(viewport=WIDE, color_scheme="dark")
+    only = {"runOnly": ["color-contrast", "link-in-text-block"]}
     for path in paths:
         page.goto(path)
         page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
@@ -202,7 +203,7 @@ def test_it_is_accessible_and_fits_a_phone_in_light_and_dark(visit: Visit, paths
         dark.goto(path)
         dark.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
         assert dark.evaluate("getComputedStyle(document.body).backgroundColor") == DARK
-        assert violations(dark) == []
+        assert violations(dark, **only) == []
 
 
 def test_its_weight(visit: Visit, paths: list[str]) -> None:
