@@ -18,6 +18,7 @@ import typer
 
 from . import answers, completing, view
 from .answers import Exit
+from .cli_bios import register as register_bios
 from .cli_jobs import register as register_jobs
 from .cli_provision import register as register_provision
 from .cli_remote import register as register_remote
@@ -571,6 +572,7 @@ def version(job: Job) -> int:
 
 
 register_provision(app, SERVERS)
+register_bios(app, SERVERS)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
-from . import bundle, connection, jobs, lifecycle, plot, rest, scale, state
+from . import bios, bundle, connection, jobs, lifecycle, plot, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
 from .measures import RECORDS_A_SECOND, Measure
@@ -22,7 +22,7 @@ from .world import World
 
 #: Parts that need an Incus daemon, and those of the runner.
 ON_INCUS = ("lifecycle", "scale", "connection")
-RUNNER = ("jobs", "rest", "state")
+RUNNER = ("jobs", "rest", "state", "bios")
 PARTS = (*ON_INCUS, *RUNNER)
 PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
@@ -174,6 +174,8 @@ def runner(
             found += jobs.delays(sizes.runs, say)
         if "rest" in parts:
             found += rest.measures(sizes.stored, sizes.seconds, sizes.followed, sizes.rounds, say)
+        if "bios" in parts:
+            found += bios.measures(sizes.rounds, say)
         if "state" in parts:
             stores, notes = state.measures(sizes.records, sizes.rounds, say)
             found += stores

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import connection, jobs, lifecycle, measures, rest, scale
+from . import bios, connection, jobs, lifecycle, measures, rest, scale
 from .measures import Measure
 from .samples import Row
 
@@ -59,7 +59,7 @@ def verdicts(rows: list[Row]) -> list[Verdict]:
 
 def runner_verdicts(found: list[Measure]) -> list[Verdict]:
     """All targets of the runner, measured or not."""
-    return [*_drains(found), *_delays(found), *_rest(found)]
+    return [*_drains(found), *_delays(found), *_rest(found), _bios(found)]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:
@@ -84,6 +84,12 @@ def _rest(found: list[Measure]) -> Iterator[Verdict]:
     late = measures.find(found, rest.EVENTS, rest.OURS)
     value = late.extra["p99_ms"] if late else None
     yield Verdict(f"{rest.EVENTS}, 99th percentile", 100, "ms", value, why="not measured")
+
+
+def _bios(found: list[Measure]) -> Verdict:
+    one = measures.find(found, bios.DIFF, bios.OURS)
+    what = f"{bios.DIFF}, {bios.SETTINGS} settings"
+    return Verdict(what, 50, "ms", one.best if one else None, why="not measured")
 
 
 def _against_floor(rows: list[Row]) -> Iterator[Verdict]:

@@ -72,13 +72,15 @@ def params_of(rack: Rack, **more: Any) -> dict[str, Any]:
 class Run:
     """One server, provisioned by the core in a process of its own. ``point`` is where it is killed or stopped."""
 
-    def __init__(self, rack: Rack, number: int, point: str = "", how: str = "KILL", **more: Any) -> None:
+    def __init__(
+        self, rack: Rack, number: int, point: str = "", how: str = "KILL", target: str = "", **more: Any
+    ) -> None:
         self.number, self.point, self.how = number, point, how
         machine = rack.servers[number - 1].machine
         self.folder = rack.folder / f"server{number}"
         self.trace = self.folder / "trace"
         self.trace.unlink(missing_ok=True)
-        order = {key: value for key, value in rack.order(number).items() if key != "server_id"}
+        order = {key: value for key, value in rack.order(number, target).items() if key != "server_id"}
         server = {"system_id": machine.system_id, "hostname": machine.hostname, "mac": machine.mac}
         job = {"params": params_of(rack, **more), "server": server, "order": order, "trace": str(self.trace)}
         job |= {"point": point, "how": how}

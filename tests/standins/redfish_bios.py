@@ -4,7 +4,7 @@
 """A Redfish service whose BIOS keeps changes until the next reset, as real ones do and the emulator does not.
 
 One system with Bios, its settings object, an attribute registry, boot options, a task for each change, and
-ComputerSystem.Reset. After a reset the firmware is at work for as many looks at the system as ``starting`` says;
+ComputerSystem.Reset. After a reset the firmware is at work for as many looks at the service as ``starting`` says;
 then what was pending is taken up, but for what is to be refused. Paths are none that could be guessed.
 """
 
@@ -40,7 +40,7 @@ class Firmware:
     #: attribute -> the BIOS's word on why it does not take it; an empty one gives no reason
     refuse: dict[str, str] = field(default_factory=dict)
     pending_for_ever: bool = False
-    starting: int = 2
+    starting: int = 4
     with_tasks: bool = True
 
 
@@ -90,6 +90,10 @@ class RedfishBios(Site):
         return f'"{len(self.tasks)}-{self.resets}-{len(self.pending)}"'
 
     def _read(self, path: str) -> Any:
+        if self._looks_left:
+            self._looks_left -= 1
+            if not self._looks_left:
+                self._take_up()
         documents = {
             ROOT: self._root,
             TOP: lambda: _collection([SYSTEM]),
@@ -118,12 +122,7 @@ class RedfishBios(Site):
         return {"RedfishVersion": "1.15.0", **{name: {"@odata.id": path} for name, path in links.items()}}
 
     def _system(self) -> dict[str, Any]:
-        progress = "OSRunning"
-        if self._looks_left:
-            progress = "MemoryInitializationStarted"
-            self._looks_left -= 1
-            if not self._looks_left:
-                self._take_up()
+        progress = "MemoryInitializationStarted" if self._looks_left else "OSRunning"
         return {
             "@odata.id": SYSTEM,
             "PowerState": self.power,

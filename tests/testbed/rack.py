@@ -43,12 +43,17 @@ _numbers = itertools.count(1)
 
 
 class Network:
-    """Carries packets to whichever BMC has the address that they are for. ``logins`` counts (address, user name)."""
+    """Carries packets to whichever BMC has the address that they are for. ``logins`` counts (address, user name).
+
+    Nobody is reached at an address that is ``cut``. A BMC that is ``stuck`` (by its number) answers at that address,
+    whatever it says.
+    """
 
     def __init__(self, bmcs: Sequence[testbed.Ipmi], addresses: Sequence[str], port: int) -> None:
         self.port = port
         self.logins: Counter[tuple[str, str]] = Counter()
         self.cut: set[str] = set()
+        self.stuck: dict[int, str] = {}
         self._bmcs = bmcs
         self._known: dict[int, tuple[tuple[int, int], str]] = {}
         self._selector = selectors.DefaultSelector()
@@ -67,7 +72,9 @@ class Network:
         self._selector.register(door, selectors.EVENT_READ, lambda: self._in(door, address))
 
     def address_of(self, bmc: testbed.Ipmi) -> str:
-        """The address in a BMC's LAN settings."""
+        """The address that a BMC really has."""
+        if bmc.number in self.stuck:
+            return self.stuck[bmc.number]
         file = bmc.folder / "lan"
         about = file.stat()
         state = (about.st_mtime_ns, about.st_ino)
@@ -136,7 +143,7 @@ def switch(parameters: Mapping[str, str], command: str, port: int) -> str:
     import pyipmi
     import pyipmi.interfaces
 
-    rmcp = pyipmi.interfaces.create_interface("rmcpplus", keep_alive_interval=0, max_retries=2)
+    rmcp = pyipmi.interfaces.create_interface("rmcpplus", keep_alive_interval=0, max_retries=3)
     session = pyipmi.create_connection(rmcp)
     session.session.set_session_type_rmcp(parameters["power_address"], port)
     session.session.set_auth_type_user(parameters["power_user"], parameters["power_pass"])

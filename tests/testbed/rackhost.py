@@ -27,6 +27,7 @@ from testbed import rackbios
 from testbed.bmc import installed, spawn
 from testbed.daemon import exclusive, run
 
+#: A home of its own: the shell of whoever runs the tests may do much when it starts.
 CONFIG = """Port {port}
 ListenAddress {address}
 HostKey {folder}/host_key
@@ -38,7 +39,7 @@ UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
 MaxStartups 100
-SetEnv TMPDIR={tmp}
+SetEnv HOME={home} TMPDIR={home}/tmp
 Subsystem sftp internal-sftp
 """
 #: SUM comes with every system that boots; what it knows is the board's and outlives them.
@@ -85,7 +86,7 @@ class Host:
         self.address, self.port = address, port
         self.boots = 0
         self._process: subprocess.Popen[bytes] | None = None
-        words = {"port": port, "address": address, "folder": folder, "key": key, "tmp": seen_at / "tmp"}
+        words = {"port": port, "address": address, "folder": folder, "key": key, "home": seen_at}
         (folder / "sshd_config").write_text(CONFIG.format(**words))
         self._state = folder / "sum.state"
         self._state.mkdir()

@@ -164,7 +164,8 @@ class Ssh:
                 raise OperationFailed(f"{name}: prints more than {MOST} bytes", where=self.where)
             if not self.alive():
                 raise Unreachable(f"the session ended while {name} ran", where=self.where)
-            ended = channel.exit_status_ready() and channel.eof_received
+            # A channel may be closed without having said that nothing more will come.
+            ended = channel.exit_status_ready() and (channel.eof_received or channel.closed)
             return True if ended and not (channel.recv_ready() or channel.recv_stderr_ready()) else None
 
         wait_until(end, deadline, what=f"{name} on {self.where} to end", first=0.005, most=0.25)
@@ -247,7 +248,8 @@ def _trust(client: Any, host: Host) -> None:
         path = Path(host.known_hosts).expanduser()
         if host.host_keys == "new":
             path.touch(mode=0o600)
-        client.load_host_keys(str(path))
+        if path.exists():
+            client.load_host_keys(str(path))
     policy = paramiko.RejectPolicy if host.host_keys == "strict" else paramiko.AutoAddPolicy
     client.set_missing_host_key_policy(policy())
 
@@ -268,7 +270,7 @@ def _refusal(host: Host, exc: BaseException) -> Exception | None:
         with_what = f"key {host.key_file}" if host.key_file else "password"
         return Denied(f"refuses user {host.user} with the {with_what}; tried once", where=host.where)
     if isinstance(exc, FileNotFoundError | PermissionError):
-        return Denied(f"{exc.filename}: {exc.strerror}", where=host.where, hint="name a private key that can be read")
+        return Denied(f"{exc.filename}: {exc.strerror}", where=host.where, hint="name a file that can be read")
     if isinstance(exc, paramiko.SSHException) and "not found in known_hosts" in str(exc):
         return Denied("its host key is not known", where=host.where, hint="enter it in the file of known hosts")
     if isinstance(exc, paramiko.SSHException | socket.gaierror | OSError | EOFError):

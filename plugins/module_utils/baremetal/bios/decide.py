@@ -210,11 +210,7 @@ def _exact(desk: _Desk, exact: ExactSpec, source: str) -> None:
 def _matching(desk: _Desk, target: Target) -> list[Setting]:
     found = desk.by_name.get(target.name, [])
     depth = len(target.menu)
-    return [
-        one
-        for one in found
-        if (not depth or one.menu[-depth:] == target.menu) and target.order in (0, one.order) and not one.read_only
-    ]
+    return [one for one in found if (not depth or one.menu[-depth:] == target.menu) and target.order in (0, one.order)]
 
 
 def _ambiguous(settings: list[Setting]) -> str:

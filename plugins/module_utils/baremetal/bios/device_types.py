@@ -8,6 +8,7 @@ A device type may extend another. Then the other's template and settings come fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +194,11 @@ def device_types_schema() -> Schema:
         "patternProperties": {"^x-": {}},
         "additionalProperties": {"description": "A device type, by its name.", **Nested(DeviceTypeSpec).schema()},
     }
+
+
+def schema_text() -> str:
+    """The document as it is shipped in docs/schema/device_types.schema.json."""
+    return json.dumps(device_types_schema(), indent=2) + "\n"
 
 
 # -- reading ------------------------------------------------------------------------------------------

@@ -80,13 +80,21 @@ class Sum:
     """SUM at ``program``, an absolute path: another program by the name of ``sum`` is on every machine.
 
     ``bmc`` makes it out-of-band; then the shell is that of any machine that reaches the BMC. ``sudo`` runs SUM
-    as root through sudo, which must not ask. ``pause`` is how long a busy SUM is first left alone, in seconds.
+    as root through sudo, which must not ask. ``pause`` is how long a busy SUM is first left alone, and ``lag`` how
+    long a BMC may take to show what the firmware has handed over, in seconds.
     """
 
     vendor = "supermicro"
 
     def __init__(
-        self, shell: Shell, program: str, *, sudo: bool = False, bmc: Login | None = None, pause: float = 2.0
+        self,
+        shell: Shell,
+        program: str,
+        *,
+        sudo: bool = False,
+        bmc: Login | None = None,
+        pause: float = 2.0,
+        lag: float = 300.0,
     ) -> None:
         if not program.startswith("/"):
             raise InvalidInput([f'sum: "{program}" is not valid; allowed: the absolute path of Supermicro\'s sum'])
@@ -95,7 +103,7 @@ class Sum:
         self.where = f"BMC {bmc.host}" if bmc else shell.where
         self._sudo = ["sudo", "-n", "--"] if sudo else []
         self._bmc = bmc
-        self._pause = pause
+        self._pause, self._lag = pause, lag
 
     def __enter__(self) -> Sum:
         self.shell.__enter__()
@@ -151,29 +159,31 @@ class Sum:
     def settled(self, pushed: Pushed, deadline: Deadline) -> dict[str, str]:
         seen = ""
 
-        def answers() -> bool | None:
+        def answers() -> Document | None:
             nonlocal seen
             try:
-                if not self.shell.alive():
-                    self.shell.__exit__()
-                    self.shell.__enter__()
-                document = self.fetch(deadline)
+                self._again()
+                return self.fetch(deadline)
             except (Unreachable, Conflict) as exc:
                 seen = exc.what
                 return None
-            # Out-of-band, the BMC shows the old values until the firmware has handed over new ones.
-            missing = verify(document, pushed.changes)[1]
-            seen = f"{len(missing)} of {len(pushed.changes)} settings are not there"
-            return True if not (self._bmc and missing) else None
 
-        try:
-            wait_until(
-                answers, deadline, what="SUM to answer after the boot", first=0.5, most=10, last_seen=lambda: seen
-            )
-        except DeadlineExceeded:
-            if not (self._bmc and "settings" in seen):
-                raise
+        def there() -> Document | None:
+            # Out-of-band, the BMC shows the old values until the firmware has handed over the new ones.
+            found = answers()
+            return found if found and not verify(found, pushed.changes)[1] else None
+
+        wait_until(answers, deadline, what="SUM to answer after the boot", first=0.5, most=10, last_seen=lambda: seen)
+        if self._bmc:
+            with suppress(DeadlineExceeded):  # what is not there by then was rejected
+                wait_until(there, Deadline(min(self._lag, deadline.remaining())), what="new values", first=1, most=15)
         return {}
+
+    def _again(self) -> None:
+        """Have a session, if the last one has ended."""
+        if not self.shell.alive():
+            self.shell.__exit__()
+            self.shell.__enter__()
 
     # -- boots ----------------------------------------------------------------------------------------
     def boot_id(self, deadline: Deadline) -> str:
@@ -189,9 +199,7 @@ class Sum:
         def again() -> bool | None:
             nonlocal seen
             try:
-                if not self.shell.alive():
-                    self.shell.__exit__()
-                    self.shell.__enter__()
+                self._again()
                 now = self.boot_id(Deadline(min(15.0, max(deadline.remaining(), 1.0))))
             except (Unreachable, DeadlineExceeded) as exc:
                 self.shell.__exit__()

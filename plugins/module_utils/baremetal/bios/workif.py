@@ -120,12 +120,11 @@ def _joint(words: list[str], at: int, start: int) -> bool:
     """A name may hold the word "and": a joint is followed by what begins a comparison."""
     if words[at].lower() not in (*ALL, *ANY) or at == start or at + 1 >= len(words):
         return False
-    after = words[at + 1]
-    return (
-        after in ("(", *NOT)
-        or after.lstrip("-").isdigit()
-        or any(word in COMPARISONS for word in words[at + 1 : at + 12])
-    )
+    if words[at + 1] in ("(", *NOT) or words[at + 1].lstrip("-").isdigit():
+        return True
+    ahead = words[at + 1 :]
+    end = next((n for n, word in enumerate(ahead) if word == ")" or word.lower() in (*ALL, *ANY)), len(ahead))
+    return any(word in COMPARISONS for word in ahead[:end])
 
 
 def _value(tree: Tree, look: Look) -> bool | None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...common.errors import Conflict, InvalidInput, OperationFailed
+from ...common.deadline import Deadline, wait_until
+from ...common.errors import Conflict, DeadlineExceeded, InvalidInput, OperationFailed
 from ...common.show import diff_of
 from ..bmc import presence
 from ..bmc.ipmi import Ipmi
@@ -27,6 +28,8 @@ from .task import Task
 STEP = "bmc"
 #: Most seconds that a BMC has for answering at its new address: an attempt has time left to put it back.
 ARRIVAL = 120.0
+#: Seconds in which MAAS must reach it there: its network may have to learn where the BMC is now.
+SWITCHABLE = 60.0
 SETTINGS = ("source", "address", "netmask", "gateway", "vlan")
 
 
@@ -132,6 +135,13 @@ def _moved(task: Task, home: Endpoint, wanted: dict[str, Any]) -> dict[str, Any]
 
 def _switchable(task: Task, target: str) -> None:
     """Have MAAS ask the BMC where it is now. One that MAAS cannot switch is of no use to it."""
-    if task.maas.power_state(task.server.system_id) == "error":
+
+    def asked() -> bool | None:
+        return None if task.maas.power_state(task.server.system_id) == "error" else True
+
+    try:
+        wait_until(asked, Deadline(min(SWITCHABLE, task.deadline.remaining())), what="MAAS", first=1.0, most=5.0)
+    except DeadlineExceeded as exc:
         what = f"its BMC answers at {target}, but MAAS cannot ask it there"
-        raise OperationFailed(what, where=task.where, hint="look whether MAAS's rack controller reaches that network")
+        hint = "look whether MAAS's rack controller reaches that network"
+        raise OperationFailed(what, where=task.where, hint=hint) from exc
