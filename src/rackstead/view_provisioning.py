@@ -224,7 +224,7 @@ def lan_changes(step: Step) -> list[tuple[str, str, str]]:
     before, after = step.outputs.get("before"), step.outputs.get("after")
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return []
-    fields = [name for name in after if before.get(name) != after[name]]
+    fields = [name for name in after if name in before and before[name] != after[name]]
     return [(name, text(before.get(name)), text(after[name])) for name in fields]
 
 
