@@ -33,7 +33,9 @@ options:
     choices: [sum, sum_oob, redfish]
     default: sum
   device_types:
-    description: File of device types, C(device_mappings.yaml). Required with O(state=present).
+    description:
+      - File of device types, C(device_mappings.yaml), on the machine where the task runs.
+      - Required with O(state=present).
     type: path
   device_type:
     description: Name of the device type in it. Required with O(state=present).

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
-from . import bios, bundle, connection, jobs, lifecycle, plot, rest, scale, state
+from . import bios, bundle, connection, jobs, lifecycle, plot, provision, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
 from .measures import RECORDS_A_SECOND, Measure
@@ -22,7 +22,7 @@ from .world import World
 
 #: Parts that need an Incus daemon, and those of the runner.
 ON_INCUS = ("lifecycle", "scale", "connection")
-RUNNER = ("jobs", "rest", "state", "bios")
+RUNNER = ("jobs", "rest", "state", "bios", "provision")
 PARTS = (*ON_INCUS, *RUNNER)
 PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
@@ -49,6 +49,8 @@ class Sizes:
     followed: int = 5  # jobs whose events a client waits for
     records: int = 1000  # of each backend of the state store
     rounds: int = 3  # of what belongs to jobs, REST and the state store
+    servers: int = 20  # that are provisioned at once
+    maas_seconds: int = 8  # that MAAS takes over an order there
 
 
 @dataclass
@@ -176,12 +178,14 @@ def runner(
             found += rest.measures(sizes.stored, sizes.seconds, sizes.followed, sizes.rounds, say)
         if "bios" in parts:
             found += bios.measures(sizes.rounds, say)
+        if "provision" in parts:
+            found += provision.measures(sizes.servers, float(sizes.maas_seconds), say)
         if "state" in parts:
             stores, notes = state.measures(sizes.records, sizes.rounds, say)
             found += stores
             groups = [(what, [one for one in stores if one.what == what]) for what in state.WHATS]
             picture = plot.bars("Backends of the state store", RECORDS_A_SECOND, groups)
             (folder / PICTURE).write_text(picture)
-    except (Failed, RacksteadError) as error:
+    except (Failed, Wrong, RacksteadError) as error:
         return found, notes, str(error)
     return found, notes, ""

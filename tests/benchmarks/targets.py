@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import bios, connection, jobs, lifecycle, measures, rest, scale
+from . import bios, connection, jobs, lifecycle, measures, provision, rest, scale
 from .measures import Measure
 from .samples import Row
 
@@ -59,7 +59,7 @@ def verdicts(rows: list[Row]) -> list[Verdict]:
 
 def runner_verdicts(found: list[Measure]) -> list[Verdict]:
     """All targets of the runner, measured or not."""
-    return [*_drains(found), *_delays(found), *_rest(found), _bios(found)]
+    return [*_drains(found), *_delays(found), *_rest(found), _bios(found), *_provision(found)]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:
@@ -90,6 +90,15 @@ def _bios(found: list[Measure]) -> Verdict:
     one = measures.find(found, bios.DIFF, bios.OURS)
     what = f"{bios.DIFF}, {bios.SETTINGS} settings"
     return Verdict(what, 50, "ms", one.best if one else None, why="not measured")
+
+
+def _provision(found: list[Measure]) -> Iterator[Verdict]:
+    many, slowest, own = (
+        measures.find(found, what, provision.OURS) for what in (provision.MANY, provision.SLOWEST, provision.OWN)
+    )
+    what = f"{provision.MANY} ({many.count if many else '…'}), against the slowest of them"
+    yield Verdict(what, 1.3, "x", many.best / slowest.best if many and slowest else None, why="not measured")
+    yield Verdict(provision.OWN, 3, "s", own.best / 1000 if own else None, why="not measured")
 
 
 def _against_floor(rows: list[Row]) -> Iterator[Verdict]:

@@ -105,6 +105,7 @@ def main() -> None:
     points.around(Maas, "_ask", _order)
     points.around(Sum, "_sum", lambda _sum, _folder, words, _deadline: f"sum {words[0]}")
     points.around(Ipmi, "_set_parameter", _lan)
+    engine.LONGEST = 3.0  # for a connection to come back by itself
     settings = settings_of(job["params"])
     store = open_store(job["params"]["state_url"])
     journal = Journal(store, Server(**job["server"]), holder_of(os.getpid()))

@@ -77,7 +77,7 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = folder / "sum.state"
-        self.state.mkdir()
+        self.state.mkdir(exist_ok=True)
         (self.state / "bios.xml").write_bytes(rackbios.before())
         (folder / "sum").write_text(f'#!/bin/sh\nSUM_STATE=$(dirname $0)/sum.state exec python3 {SUM} "$@"\n')
         (folder / "sum").chmod(0o755)
@@ -106,18 +106,17 @@ class Server(Board):
     """A host that really goes and comes back when ``systemctl reboot`` is called on it."""
 
     def __init__(self, folder: Path, seen_at: Path, key: Path) -> None:
+        self.host = Host(folder, seen_at, "127.0.0.1", free_port(), key)
         super().__init__(folder)
         self.seen_at = seen_at
         self.key = key
-        self.host = Host(folder, seen_at, "127.0.0.1", free_port(), key)
         (folder / "bin").mkdir()
         # Never this machine's own systemctl.
         (folder / "bin/systemctl").write_text(f'#!/bin/sh\necho "$@" >> {seen_at}/asked\n')
         (folder / "bin/systemctl").chmod(0o755)
         config = folder / "sshd_config"
-        # Nor what the user's own shell does when it starts.
-        words = f"HOME={seen_at} PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
-        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {words} "))
+        path = f"PATH={seen_at}/bin:/usr/local/bin:/usr/bin:/bin"
+        config.write_text(config.read_text().replace("SetEnv ", f"SetEnv {path} "))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live)
         self._thread.start()
@@ -129,8 +128,6 @@ class Server(Board):
         while not self._stop.wait(0.05):
             if (self.folder / "asked").exists():
                 (self.folder / "asked").unlink()
-                self.host.stop()
-                self.booted()
                 self.host.start()
         self.host.stop()
 
@@ -313,6 +310,52 @@ def test_what_is_rejected_is_told_and_the_rest_put_back(
     assert server.bios == rackbios.before() and server.host.boots == 3
     kept = failed(modules("bios_config", args))
     assert kept.endswith("the others are in effect") and b'"Unchecked"' in server.bios
+
+
+def test_sum_and_the_reboot_by_sudo(modules: Modules, server: Server, wanted: dict[str, Any]) -> None:
+    sudo = server.folder / "bin/sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    args = {**server.options, **wanted, "sudo": True, "reboot": "host"}
+    assert "sudo: a password is required" in failed(modules("bios_config", args)) and server.calls == []
+    sudo.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$*" >> {server.seen_at}/sudone\n[ "$1 $2" = "-n --" ] || exit 9\nshift 2\nexec "$@"\n'
+    )
+    assert done(modules("bios_config", args))["state"] == "applied" and server.bios == rackbios.after()
+    ran = [line.split()[2:4] for line in (server.folder / "sudone").read_text().splitlines()]
+    assert ["systemctl", "reboot"] in ran and [str(server.seen_at / "sum"), "-c"] in ran
+
+
+#: Runs the task with the options that its first argument holds.
+RUN = """
+import json, sys
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.task import OPTIONS, bios_task
+given = json.loads(sys.argv[1])
+bios_task({**{name: one.get("default") for name, one in OPTIONS.items()}, **given}, check=False)
+"""
+
+
+def test_a_run_that_is_killed_is_finished_by_the_next(modules: Modules, server: Server, wanted: dict[str, Any]) -> None:
+    """Killed when the settings are stored and the reboot is not yet ordered, or was: they are stored once."""
+    (server.folder / "bin/systemctl").rename(server.folder / "bin/kept")
+    (server.folder / "bin/systemctl").write_text("#!/bin/sh\nsleep 600\n")
+    (server.folder / "bin/systemctl").chmod(0o755)
+    args = {**server.options, **wanted, "reboot": "host"}
+    argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", RUN, json.dumps(args)]
+    env = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    child = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        marks = server.folder / "tmp"
+        wait_until(
+            lambda: list(marks.glob("rackstead-bios-*.json")) or None, Deadline(100), what="the settings to be stored"
+        )
+    finally:
+        child.kill()
+        child.wait(timeout=60)
+    (server.folder / "bin/kept").rename(server.folder / "bin/systemctl")
+    assert server.bios == rackbios.before() and server.host.boots == 1
+    assert done(modules("bios_config", args))["state"] == "applied"
+    assert server.bios == rackbios.after() and server.count("ChangeBiosCfg") == 1 and server.host.boots == 2
 
 
 def test_a_file_of_the_bios(modules: Modules, server: Server, tmp_path: Path) -> None:
@@ -510,9 +553,9 @@ def patches(site: service.RedfishBios) -> list[str]:
     return [line for line in site.asked if line.startswith(("PATCH", "POST", "PUT", "DELETE"))]
 
 
-@pytest.mark.parametrize("with_tasks", [True, False])
-def test_a_bios_over_redfish(modules: Modules, types: dict[str, Any], with_tasks: bool, tmp_path: Path) -> None:
-    with service.redfish_bios(firmware(with_tasks=with_tasks)) as site:
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_bios_over_redfish(modules: Modules, types: dict[str, Any], tells: bool, tmp_path: Path) -> None:
+    with service.redfish_bios(firmware(with_tasks=tells, with_progress=tells)) as site:
         before = copy.deepcopy(site.firmware.attributes)
         args = {**options_of(site), **types, "reboot": "bmc", "file": str(tmp_path / "kept.json")}
         would = done(modules("bios_config", args, check=True, diff=True))
@@ -578,7 +621,9 @@ def test_a_redfish_service_that_fails(modules: Modules, types: dict[str, Any]) -
         told = failed(modules("bios_config", {**args, "password": "wrong-word"}))
         assert "refuses user admin" in told and len(site.asked) == 2  # the root, and one refusal
         site.faults.append(Fault("PATCH", "/Next", 503))
-        assert "503" in failed(modules("bios_config", args))
+        busy = modules("bios_config", args)
+        assert "503" in failed(busy) and busy["failure"]["code"] == "Conflict"
+        assert not any(line.startswith("POST") for line in site.asked)
         assert done(modules("bios_config", args))["changed"]
 
 

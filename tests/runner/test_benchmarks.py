@@ -58,7 +58,7 @@ def check_figures(found: dict[str, object]) -> None:
     assert all(20 < target["measured"] < 150 for target in memory)
 
 
-SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1".split()
+SMALL = "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1 --servers 2 --maas-seconds 1".split()
 
 
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
@@ -73,6 +73,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
         "rest",
         "state",
         "bios",
+        "provision",
         "--json",
         str(figures),
     ]
@@ -87,7 +88,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     assert {by for what, by in found if what == state.MIGRATION} == set(BACKENDS)
     assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 7 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 9 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 

@@ -42,6 +42,7 @@ class Firmware:
     pending_for_ever: bool = False
     starting: int = 4
     with_tasks: bool = True
+    with_progress: bool = True
 
 
 class RedfishBios(Site):
@@ -127,7 +128,7 @@ class RedfishBios(Site):
             "@odata.id": SYSTEM,
             "PowerState": self.power,
             "LastResetTime": f"2026-01-01T00:00:{self.resets:02d}Z",
-            "BootProgress": {"LastState": progress},
+            **({"BootProgress": {"LastState": progress}} if self.firmware.with_progress else {}),
             "Bios": {"@odata.id": BIOS},
             "Boot": {"BootOrder": self.firmware.boot_order, "BootOptions": {"@odata.id": OPTIONS}},
             "@Redfish.Settings": {"SettingsObject": {"@odata.id": SYSTEM_LATER}},

@@ -36,12 +36,14 @@ def wait_until(
     what: str,
     first: float = 0.05,
     most: float = 1.0,
+    growth: float = 1.5,
     last_seen: Callable[[], str] | None = None,
 ) -> T:
     """Call ``probe`` until it returns something other than None, and return that.
 
-    The pause between calls grows by half from ``first`` to ``most`` seconds. The probe is called
-    once more at the deadline, so a condition that came true during the last pause counts.
+    The pause between calls grows from ``first`` to ``most`` seconds, ``growth`` times each time: with 1.1
+    what takes long is noticed at most a tenth of its time too late. The probe is called once more at the
+    deadline, so a condition that came true during the last pause counts.
     ``last_seen`` may say what was observed last, for the error. Raises DeadlineExceeded.
     """
     pause = first
@@ -54,4 +56,4 @@ def wait_until(
             seen = f" (last seen: {last_seen()})" if last_seen else ""
             raise DeadlineExceeded(f"waited {deadline.seconds:g} s in vain for {what}{seen}")
         time.sleep(min(pause, left))
-        pause = min(pause * 1.5, most)
+        pause = min(pause * growth, most)

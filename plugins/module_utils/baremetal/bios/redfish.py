@@ -6,20 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...common.deadline import Deadline, wait_until
-from ...common.errors import Conflict, NotFound, OperationFailed, Unreachable, Unsupported
+from ...common.errors import Conflict, DeadlineExceeded, NotFound, OperationFailed, Unreachable, Unsupported
 from ..bmc.model import Endpoint
 from ..bmc.redfish import ROOT, Redfish
 from .attributes import Attributes
 from .model import PENDING, SCHEDULED, BiosDocument, Key, Pending, Pushed, SettingChange
+from .verify import verify
 
 #: States of a task, or of a job as some vendors have them, in which nothing more comes of it.
 ENDED = ("Completed", "Exception", "Killed", "Cancelled", "CompletedWithErrors", "Failed")
 WELL = ("Completed",)
 #: What a system shows while its firmware is not done with starting it.
-STARTING = ("None", "PrimaryProcessorInitializationStarted", "BusInitializationStarted", "MemoryInitializationStarted")
+STARTING = (
+    "PrimaryProcessorInitializationStarted",
+    "BusInitializationStarted",
+    "MemoryInitializationStarted",
+    "SecondaryProcessorInitializationStarted",
+    "PCIResourceConfigStarted",
+)
 
 
 class RedfishBios(Redfish):
@@ -27,8 +35,10 @@ class RedfishBios(Redfish):
 
     vendor = "redfish"
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, lag: float = 60.0) -> None:
+        """``lag`` is how long new values may take to show where neither a task nor the boot's progress tells, in seconds."""
         super().__init__(endpoint)
+        self._lag = lag
         self.where = f"BMC {endpoint.host}"
         self._registry: tuple[str, Mapping[str, Any]] = ("", {})
 
@@ -117,14 +127,25 @@ class RedfishBios(Redfish):
                 if self._starting():
                     return None
                 pending = None if pushed.task and self._task_state(pushed.task) in ENDED else self.pending(deadline)
-            except (Unreachable, OperationFailed) as exc:  # a BMC may be away for a while, too
+            except (Unreachable, Conflict, OperationFailed) as exc:  # a BMC may be away for a while, too
                 seen = exc.what
                 return None
             seen = f"{len(pending.values) if pending else 0} settings are still pending"
             return None if pending and any(change.key in pending.values for change in pushed.changes) else True
 
         wait_until(over, deadline, what="the settings to be taken up", first=0.5, most=5, last_seen=lambda: seen)
+        if not pushed.task and "BootProgress" not in self._system():
+            with suppress(DeadlineExceeded):  # what is not there by then was rejected
+                wait_until(
+                    lambda: self._all_there(pushed), Deadline(min(self._lag, deadline.remaining())), what="values"
+                )
         return self._causes(pushed)
+
+    def _all_there(self, pushed: Pushed) -> bool | None:
+        try:
+            return True if not verify(self.fetch(Deadline(0)), pushed.changes)[1] else None
+        except (Unreachable, Conflict, OperationFailed):
+            return None
 
     # -- boots ----------------------------------------------------------------------------------------
     def boot_id(self, deadline: Deadline) -> str:  # noqa: ARG002
@@ -138,7 +159,7 @@ class RedfishBios(Redfish):
         def again() -> bool | None:
             try:
                 return True if self.boot_id(deadline) != before else None
-            except (Unreachable, OperationFailed):
+            except (Unreachable, Conflict, OperationFailed):
                 return None
 
         wait_until(again, deadline, what=f"the server of {self.where} to boot", first=0.2, most=5)

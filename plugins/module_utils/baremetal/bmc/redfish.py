@@ -67,7 +67,16 @@ class Redfish:
             what = f"refuses user {self.endpoint.username or '(none)'}: wrong name or password"
             hint = "check username and password; nothing was tried a second time, so that the account is not locked"
             raise Denied(what, where=where, hint=hint)
-        kinds = {403: Denied, 404: NotFound, 405: Unsupported, 409: Conflict, 412: Conflict, 501: Unsupported}
+        # 503: it is busy with something else, which is a matter of time.
+        kinds = {
+            403: Denied,
+            404: NotFound,
+            405: Unsupported,
+            409: Conflict,
+            412: Conflict,
+            501: Unsupported,
+            503: Conflict,
+        }
         raise kinds.get(answer.status_code, OperationFailed)(text, where=where)
 
     def get(self, path: str) -> Mapping[str, Any]:

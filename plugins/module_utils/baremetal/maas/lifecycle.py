@@ -245,6 +245,7 @@ def _arrive(maas: Maas, before: Machine, order: Order, deadline: Deadline) -> Ma
             what=what,
             first=0.2,
             most=5.0,
+            growth=1.1,
             last_seen=lambda: f"{seen.status_name}{': ' if seen.status_message else ''}{seen.status_message}",
         )
     except DeadlineExceeded as exc:
@@ -263,7 +264,7 @@ def _await_power(maas: Maas, machine: Machine, power: str, deadline: Deadline) -
         return state == power or None
 
     what = f"machine {machine.hostname} to be powered {power}"
-    wait_until(reached, deadline, what=what, first=0.2, most=5.0, last_seen=lambda: state)
+    wait_until(reached, deadline, what=what, first=0.2, most=5.0, growth=1.1, last_seen=lambda: state)
     return maas.machine(machine.system_id)
 
 

@@ -154,7 +154,7 @@ def _await_ssh(task: Task) -> str:
 
     what = f"{task.where} to answer SSH"
     try:
-        return wait_until(reached, task.deadline, what=what, first=0.2, most=5.0, last_seen=lambda: seen)
+        return wait_until(reached, task.deadline, what=what, first=0.2, most=5.0, growth=1.1, last_seen=lambda: seen)
     except DeadlineExceeded as exc:
         exc.hint = "look at its console, its cable, and MAAS's DHCP"
         raise
