@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: The command that is meant where the first word names none.
 USUAL = "run"
+#: What the playbook says of a server that was ordered.
+ENTRY = re.compile(r"servers\[(\d+)\][.:] *")
 USAGE = "rackstead provision SERVER DEVICE_TYPE [BMC_ADDRESS]"
 
 
@@ -198,10 +201,23 @@ def show(told: Command, outcome: Outcome, servers: Sequence[Server], *, dry_run:
 
 def errors_of(outcome: Outcome, servers: Sequence[Server]) -> list[str]:
     """What went wrong, each of a server with its name; then what is no server's."""
-    failed = [(one, one.at) for one in servers if one.reason]
-    named = [f"{one.id}: step {at.number} {at.name}: {one.reason}" for one, at in failed if at]
-    reasons = [one.reason for one, _at in failed]
-    return named + [line for line in answers.errors(outcome) if line not in reasons]
+    failed = [one for one in servers if one.reason]
+    named = [one.reason if _names(one) else f"{one.id}: {one.reason}" for one in failed]
+    reasons = [one.reason for one in failed]
+    return named + [_with_name(line, servers) for line in answers.errors(outcome) if line not in reasons]
+
+
+def _names(server: Server) -> bool:
+    """Whether the reason why a server failed says whose it is."""
+    return any(name in server.reason for name in (server.id, server.hostname) if name)
+
+
+def _with_name(line: str, servers: Sequence[Server]) -> str:
+    """A complaint about an entry of the order, with the server's name in place of its number."""
+    found = ENTRY.match(line)
+    if not found or int(found[1]) >= len(servers):
+        return line
+    return f"{servers[int(found[1])].id}: {line[found.end() :]}"
 
 
 # -- looking, cancelling ----------------------------------------------------------------------------
@@ -247,7 +263,7 @@ def list_(
     with reached(place, told) as service:
         found = service.every(number, lambda one: not states or one.state in states)
     told.terminal.show(view.servers_table(found))
-    return told.end(Exit.OK, [], {"servers": [one.document() for one in found]})
+    return told.end(Exit.OK, [], {"servers": [one.document(brief=True) for one in found]})
 
 
 @registered(provision, "provision status", epilog="Example: rackstead provision status machine-123")

@@ -33,7 +33,7 @@ DONE = {
     "restore": "restored",
 }
 #: Columns that never wrap; the others give way on a narrow terminal.
-WHOLE = ("STATUS", "IPV4", "TIME")
+WHOLE = ("STATUS", "IPV4", "TIME", "STEPS")
 MORE_BUSY = 8
 Record = Mapping[str, Any]
 

@@ -158,13 +158,13 @@ def steps_table(server: Server) -> RenderableType:
 
 def found_out(step: Step) -> str:
     """What a step came to, in a few words."""
-    given = step.outputs
+    given = step.found if step.name == "bios_modify" else step.outputs
     if step.name == "address":
         return str(given.get("address") or "")
     if step.name == "bios_pull" and given.get("settings"):
         return f"{count(int(given['settings']), 'setting')} ({given.get('vendor', '')})"
     if step.name == "bios_modify" and "changes" in given:
-        return f"{count(len(step.changes), 'setting')} to change" if step.changes else "nothing to change"
+        return f"{count(step.changing, 'setting')} to change" if step.changing else "nothing to change"
     if step.name == "bios_push" and "applied" in given:
         rejected = given.get("rejected") or []
         return f"{given['applied']} applied" + (f", {len(rejected)} rejected" if rejected else "")
@@ -191,7 +191,7 @@ def _step(server: Server, name: str) -> Step:
 
 
 def _bios(server: Server) -> Iterator[RenderableType]:
-    changes = _step(server, "bios_modify").changes
+    changes = _step(server, "bios_modify").changes()
     if not changes:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -224,7 +224,7 @@ def lan_changes(step: Step) -> list[tuple[str, str, str]]:
     before, after = step.outputs.get("before"), step.outputs.get("after")
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return []
-    fields = [name for name in after if before.get(name) != after[name]]
+    fields = [name for name in after if name in before and before[name] != after[name]]
     return [(name, text(before.get(name)), text(after[name])) for name in fields]
 
 

@@ -167,7 +167,7 @@ def test_viewers_and_tokens_for_other_things(site: Racks, visit: Visit) -> None:
 def heavy(site: Racks) -> None:
     """More servers than a page shows, with more of everything than they show."""
     store = open_store(f"sqlite:{site.folder}/state.db")
-    change = {"menu": ["Advanced <menu>"] * 5, "order": 1, "before": '"<&>"' * 100, "after": '"<&>"' * 100}
+    change = {"menu": ["Advanced <menu>"] * 5, "order": 1, "before": '"<&>"' * 20, "after": '"<&>"' * 20}
     changes = [{**change, "name": f"Setting {number} with a long name"} for number in range(300)]
     for number in range(60):
         server = model.Server(f"heavy{number:02}", f"heavy-{number:02}.{'long.' * 20}example", "52:54:00:aa:bb:cc")
@@ -188,12 +188,13 @@ def heavy(site: Racks) -> None:
 @pytest.fixture(scope="module")
 def paths(site: Racks) -> list[str]:
     heavy(site)
-    return [PATH, f"{PATH}?page=2", f"{PATH}/heavy00", f"{PATH}?state=completed", f"{PATH}/nobody"]
+    return [PATH, f"{PATH}?page=2", f"{PATH}/heavy00", f"{PATH}/nobody"]
 
 
 def test_it_is_accessible_and_fits_a_phone_in_light_and_dark(visit: Visit, paths: list[str]) -> None:
     page = visit(viewport=NARROW)
     dark = visit(viewport=WIDE, color_scheme="dark")
+    only = {"runOnly": ["color-contrast", "link-in-text-block"]}
     for path in paths:
         page.goto(path)
         page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
@@ -202,7 +203,7 @@ def test_it_is_accessible_and_fits_a_phone_in_light_and_dark(visit: Visit, paths
         dark.goto(path)
         dark.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
         assert dark.evaluate("getComputedStyle(document.body).backgroundColor") == DARK
-        assert violations(dark) == []
+        assert violations(dark, **only) == []
 
 
 def test_its_weight(visit: Visit, paths: list[str]) -> None:

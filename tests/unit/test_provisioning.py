@@ -206,7 +206,7 @@ def test_results_of_a_run_say_the_same_as_its_events() -> None:
         TaskResult("provision_step", "Step 6/7: bmc", "id-2", "failed", {"msg": "it is silent"}),
     ]
     one, two, three = merged(["one", "id-2", "three"], of_results(results))
-    assert (one.id, one.state, one.order["device_type"], len(one.steps[3].changes)) == ("one", "completed", "small", 1)
+    assert (one.id, one.state, one.order["device_type"], one.steps[3].changing) == ("one", "completed", "small", 1)
     assert (two.id, two.state, two.reason) == ("id-2", "failed", "it is silent")
     assert three == Server("three")
     assert "Boot / Boot Option #2  Disk    Network" in printed(view.Group(*view.changes_of([one], several=False)))

@@ -25,7 +25,6 @@ from .progress import (
     Step,
     first_line,
     mapping,
-    without_secrets,
 )
 
 #: What an event of ansible-runner says of a step.
@@ -109,7 +108,7 @@ def with_step(server: Server, name: str, state: str, result: Mapping[str, Any]) 
         int(result.get("attempts") or 0),
         seconds=float(result.get("seconds") or 0.0),
         error=first_line(result.get("msg")) if state == FAILED else "",
-        outputs=without_secrets(mapping(result.get("outputs"))),
+        found=mapping(result.get("outputs")),
     )
     return replace(
         server,

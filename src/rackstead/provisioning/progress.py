@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import hide_secrets
@@ -40,7 +41,13 @@ class Step:
     ended: str = ""
     seconds: float = 0.0
     error: str = ""
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    #: what it has found out, as it was written: for others there is ``outputs``
+    found: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def outputs(self) -> Mapping[str, Any]:
+        """What it has found out, without secrets. To look for them takes its time, so it is done when it is asked for."""
+        return without_secrets(self.found)
 
     @property
     def number(self) -> int:
@@ -51,13 +58,20 @@ class Step:
         return STEPS[self.name]
 
     @property
-    def changes(self) -> list[dict[str, Any]]:
-        """The BIOS settings that change, where the step has found out."""
-        found = self.outputs.get("changes")
-        return [dict(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    def changing(self) -> int:
+        """How many BIOS settings change, where the step has found out."""
+        return len(_changes(self.found))
 
-    def document(self) -> dict[str, Any]:
-        return {"number": self.number, "title": self.title, **asdict(self)}
+    def changes(self, most: int | None = None) -> list[dict[str, Any]]:
+        """The first so many of them, without secrets."""
+        return [_change(one) for one in _changes(self.found)[:most]]
+
+    def document(self, *, brief: bool = False) -> dict[str, Any]:
+        """``brief`` leaves out what may be long."""
+        step = replace(self, found=_without_changes(self.found)) if brief else self
+        head = {"number": self.number, "title": self.title, "name": self.name, "state": self.state}
+        times = {"started": self.started, "ended": self.ended, "seconds": self.seconds}
+        return {**head, "attempts": self.attempts, **times, "error": self.error, "outputs": dict(step.outputs)}
 
 
 def fresh() -> tuple[Step, ...]:
@@ -119,9 +133,10 @@ class Server:
     def seconds(self) -> float:
         return sum(one.seconds for one in self.steps)
 
-    def document(self) -> dict[str, Any]:
+    def document(self, *, brief: bool = False) -> dict[str, Any]:
+        """``brief`` leaves out what may be long: the BIOS settings that change."""
         at = self.at
-        steps = [one.document() for one in self.steps]
+        steps = [one.document(brief=brief) for one in self.steps]
         names = {"server_id": self.id, "system_id": self.system_id, "hostname": self.hostname, "mac": self.mac}
         place = {"step": at.number if at else 0, "step_name": at.name if at else "", "total_steps": len(STEPS)}
         times = {"started": self.started, "updated": self.updated}
@@ -157,17 +172,25 @@ def step_of(name: str, body: Mapping[str, Any]) -> Step:
         str(body.get("ended") or ""),
         float(body.get("seconds") or 0.0),
         first_line(body.get("error")),
-        without_secrets(mapping(body.get("outputs"))),
+        mapping(body.get("outputs")),
     )
 
 
 def without_secrets(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """A step's outputs for showing. Of a BIOS setting whose name tells of a secret, the values are hidden."""
-    found: dict[str, Any] = hide_secrets(dict(outputs))
-    changes = found.get("changes")
-    if isinstance(changes, list):
-        found["changes"] = [_change(one) for one in changes if isinstance(one, Mapping)]
+    found: dict[str, Any] = hide_secrets(_without_changes(outputs))
+    if "changes" in outputs:
+        found["changes"] = [_change(one) for one in _changes(outputs)]
     return found
+
+
+def _without_changes(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in outputs.items() if name != "changes"}
+
+
+def _changes(outputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = outputs.get("changes")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def _change(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _without_record(job: Job) -> str:
 def judged(server: Server, job: Job | None, change: Change) -> Server:
     """The server as it really is: a record that says running is only true as long as somebody is at it."""
     if server.state != "running":
-        return server
+        return stopped(server, server.state)
     if job is None:
         return server if is_held(change, server.system_id) else stopped(server, "interrupted")
     if not job.state.final:

@@ -46,4 +46,4 @@ def server_of(document: Mapping[str, Any]) -> Server:
 
 def step_of(document: Mapping[str, Any]) -> Step:
     known = {one.name for one in fields(Step)}
-    return Step(**{name: value for name, value in document.items() if name in known})
+    return Step(**{name: value for name, value in document.items() if name in known}, found=document["outputs"])

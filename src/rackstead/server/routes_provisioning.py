@@ -118,10 +118,10 @@ def servers(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
 ) -> Response:
-    """Those that something happens to first, then those that were touched last."""
+    """Those that something happens to first, then those that were touched last. Without the BIOS settings that change."""
     wanted = state or SERVER_STATES
     found = provisioning_of(request).every(limit, lambda one: one.state in wanted and seen(caller, one))
-    return Json({"items": [one.document() for one in found]})
+    return Json({"items": [one.document(brief=True) for one in found]})
 
 
 # -- who may see what ------------------------------------------------------------------------------

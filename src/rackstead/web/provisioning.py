@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, InvalidInput, NotFound
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse
+from markupsafe import escape
 from starlette.responses import Response
 
 from ..provisioning.orders import COLUMNS, WORKFLOW, Entry, checked, entry, read_csv, tags
@@ -31,11 +32,13 @@ from .pages import Form, Page, Visitor, Who, render, service_of
 router = APIRouter(route_class=Page, include_in_schema=False)
 HERE = "/ui/provisioning"
 Name = Annotated[str, Path(pattern=NAME)]
-ON_A_PAGE = 20
+ON_A_PAGE = 15
 #: BIOS settings shown of a server among others, and on a page of its own; and signs of a value.
 FEW, MOST, LONGEST = 8, 250, 80
+#: Bytes of a page that BIOS settings may take.
+BUDGET = 50_000
 #: Servers of a job on its page.
-MOST_SERVERS = 40
+MOST_SERVERS = 15
 #: The form's fields: what they are called, what they mean, and whether they are needed.
 FIELDS = {
     "server_id": ("Server", "MAAS's system ID of it, or its hostname.", True),
@@ -67,25 +70,44 @@ class Shown:
         """What stands below a step's name."""
         if step.state == FAILED:
             return "failed"
-        if step.changes:
-            return (
-                f"{len(step.changes)} changed" if self.server.state == "completed" else f"{len(step.changes)} to change"
-            )
+        if step.changing:
+            return f"{step.changing} changed" if self.server.state == "completed" else f"{step.changing} to change"
         return step.state if step.state != "done" else ""
 
     def behind(self, step: Step) -> str:
         """The part of the page that tells more of a step, or nothing."""
         if step.state == FAILED:
             return f"error-{self.slug}"
-        return f"changes-{self.slug}" if step.name == "bios_modify" and self.changes else ""
+        return f"changes-{self.slug}" if step.name == "bios_modify" and step.changing else ""
 
 
-def shown(server: Server, most: int) -> Shown:
-    changes = next(one.changes for one in server.steps if one.name == "bios_modify")
-    rows = [(cut(setting(one)), cut(text(one.get("before"))), cut(text(one.get("after")))) for one in changes[:most]]
+def all_shown(servers: Sequence[Server], most: int) -> list[Shown]:
+    """Servers for one page, with so many BIOS settings of each as it has room for."""
+    found: list[Shown] = []
+    left = BUDGET
+    for server in servers:
+        found.append(shown(server, most, left))
+        left -= sum(map(weight, found[-1].changes))
+    return found
+
+
+def weight(row: tuple[str, str, str]) -> int:
+    """Bytes that a BIOS setting takes, about."""
+    return 120 + sum(len(escape(cell).encode()) for cell in row)
+
+
+def shown(server: Server, most: int, left: int) -> Shown:
+    step = next(one for one in server.steps if one.name == "bios_modify")
+    rows: list[tuple[str, str, str]] = []
+    for one in step.changes(most):
+        row = (cut(setting(one)), cut(text(one.get("before"))), cut(text(one.get("after"))))
+        left -= weight(row)
+        if left < 0:
+            break
+        rows.append(row)
     network = lan_changes(next(one for one in server.steps if one.name == "bmc"))
     slug = re.sub(r"[^A-Za-z0-9-]", "-", server.system_id or server.id)
-    return Shown(server, slug, rows, len(changes) - len(rows), network, bmc_address(server))
+    return Shown(server, slug, rows, step.changing - len(rows), network, bmc_address(server))
 
 
 def cut(words: str) -> str:
@@ -129,7 +151,7 @@ def _list(
         request,
         "provisioning.html",
         status,
-        servers=[shown(one, FEW) for one in found[end - ON_A_PAGE : end]],
+        servers=all_shown(found[end - ON_A_PAGE : end], FEW),
         more=page + 1 if len(found) > end else 0,
         state=state,
         states=SERVER_STATES,
@@ -171,7 +193,7 @@ def one(request: Request, who: Who, name: Name) -> Response:
         request,
         "provisioned.html",
         found=found,
-        servers=[shown(one, MOST if len(servers) == 1 else FEW) for one in servers],
+        servers=all_shown(servers, MOST if len(servers) == 1 else FEW),
         left_out=len(found.servers) - len(servers),
         over=over(found),
         allowed=who.may(_role(request)),
