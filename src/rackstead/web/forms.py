@@ -20,6 +20,7 @@ from ..jobs.workflows import LOWEST_PRIORITY, Workflow
 #: Variables' fields are called so; those of the order have their own names.
 PREFIX = "v-"
 LONGEST, DEEPEST = 100_000, 50
+TOO_DEEP = f"is nested more than {DEEPEST} times"
 CONNECTION = "rackstead_"
 HINTS = {
     "lines": "One a line; or a list in YAML or JSON.",
@@ -210,6 +211,8 @@ def document(text: str) -> Any:
     except Unreadable:
         raise
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem):  # libyaml has a limit of its own, above ours
+            raise Unreadable(TOO_DEEP) from error
         place = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise Unreadable(f"cannot be read: {place}{error.problem}") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
@@ -224,7 +227,7 @@ def _harmless(events: Iterable[Any]) -> None:
         if isinstance(event, yaml.AliasEvent):
             raise Unreadable("has YAML aliases, which are not taken here")
         if depth > DEEPEST:
-            raise Unreadable(f"is nested more than {DEEPEST} times")
+            raise Unreadable(TOO_DEEP)
 
 
 READ: dict[str, Callable[[str], Any]] = {"path": path, "lines": lines, "yaml": document}
