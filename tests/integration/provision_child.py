@@ -21,29 +21,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tests.conftest  # noqa: F401  the paths
-
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.sum import Sum  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bmc.ipmi import Ipmi  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.maas.client import Maas  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision import engine  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.journal import (  # isort: skip
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bios.sum import Sum
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.bmc.ipmi import Ipmi
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.maas.client import Maas
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision import engine
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.journal import (
     Journal,
     holder_of,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.model import (  # isort: skip
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.model import (
     NAMES,
     Server,
     order_of,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.settings import (  # isort: skip
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.settings import (
     settings_of,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.task import Task  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store  # isort: skip
-from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store  # isort: skip
+from ansible_collections.rackstead.infra.plugins.module_utils.baremetal.provision.task import Task
+from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline
+from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
+from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
+from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
 #: What only looks whether the lease is still ours changes nothing.
 HARMLESS = ("guard", "beat")

@@ -93,7 +93,7 @@ class Run:
             self.process = subprocess.Popen(
                 [*argv, str(file)],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}{os.pathsep}{ROOT}"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
