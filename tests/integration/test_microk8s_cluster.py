@@ -105,6 +105,21 @@ def test_what_is_wrong_is_told_before_anything_is_done(site: Site) -> None:
     assert site.lab.commands() == []
 
 
+def test_what_machines_need(site: Site) -> None:
+    """Installed are no packages: the machine on which the tests run may reach no mirror."""
+    given = {"prerequisites_resolve": "", "prerequisites_packages": []}
+    checked = site.play("check_prerequisites", "node1", **given).ok()
+    found = {
+        one["name"]: one["result"]
+        for one in checked.of("rackstead.infra.prerequisites : Look at the machine")["checks"]
+    }
+    assert found["system"] == found["snapd"] == found["hostname"] == found["ports"] == "pass" and not checked.changed
+    assert site.play("install_prerequisites", "node1", **given).ok().changed
+    loaded = site.project.incus("exec", "node1", "--", "cat", "/etc/modules-load.d/rackstead-microk8s.conf")
+    assert loaded == "br_netfilter\noverlay\nvxlan\n"
+    assert not site.play("install_prerequisites", "node1", **given).ok().changed
+
+
 def test_check_mode_on_bare_machines_says_what_it_would_do(site: Site) -> None:
     result = site.play("setup_cluster", *CONTROL, *WORKERS, check=True).ok()
     assert result.of("rackstead.infra.microk8s : Have MicroK8s", "node10").changed

@@ -21,8 +21,12 @@ from rackstead.options import COMMON
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PLAYBOOKS = sorted(path.stem for path in (TOP / "playbooks").glob("*.yml"))
-#: Roles declare the variables of these themselves: provider, and microk8s.
-BY_ROLE = {"init", "setup_cluster", "add_node", "remove_node", "upgrade", "scan"}
+#: Roles declare the variables of these themselves: provider, microk8s and prerequisites.
+BY_ROLE = {
+    "init",
+    *("setup_cluster", "add_node", "remove_node", "upgrade", "scan"),
+    *("check_prerequisites", "install_prerequisites"),
+}
 SPECIFIED = [name for name in PLAYBOOKS if name not in BY_ROLE]
 #: What the tasks hand to each other; the playbooks' own variables never begin like that.
 INTERNAL = re.compile(
