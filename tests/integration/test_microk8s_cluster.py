@@ -38,15 +38,15 @@ class Site:
         self.playbooks = Playbooks(folder / "play", project.env)
         self.playbooks.folder.mkdir()
         self.inventory = folder / "hosts.yml"
+        self.connection = {
+            "ansible_connection": "rackstead.infra.instance",
+            "ansible_rackstead_project": project.name,
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
 
     def play(self, name: str, *hosts: str, check: bool = False, **variables: Any) -> PlayResult:
         """Run a playbook with these hosts in the inventory."""
-        common = {
-            "ansible_connection": "rackstead.infra.instance",
-            "ansible_rackstead_project": self.project.name,
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
-        listed = {host: {**common, "microk8s_worker": host in WORKERS} for host in hosts}
+        listed = {host: {**self.connection, "microk8s_worker": host in WORKERS} for host in hosts}
         self.inventory.write_text(json.dumps({"all": {"hosts": listed}}))
         given = {"rackstead_host": "all", "microk8s_wait": 120, "microk8s_drain_wait": 30, **variables}
         argv = ["ansible-playbook", f"rackstead.infra.{name}", "-i", str(self.inventory), "-e", json.dumps(given)]
@@ -120,6 +120,31 @@ def test_what_machines_need(site: Site) -> None:
     assert not site.play("install_prerequisites", "node1", **given).ok().changed
 
 
+def test_privileges_come_and_go(site: Site) -> None:
+    site.project.incus("exec", "node1", "--", "useradd", "keeper")
+    file, box = "/etc/sudoers.d/rackstead-microk8s", ("exec", "node1", "--")
+
+    def given(**variables: Any) -> PlayResult:
+        role = {"name": "Role", "ansible.builtin.include_role": {"name": "rackstead.infra.privileges"}}
+        hosts = {"node1": site.connection}
+        return site.playbooks([role], hosts, variables={"privileges_user": "keeper", **variables})
+
+    result = given(privileges_user="keeper ALL", privileges_commands=["snap list", "/usr/bin/snap list; sh"])
+    assert failures(result)[0].splitlines() == [
+        'privileges_commands: "snap list" is not a command; allowed: a whole path, and plain arguments',
+        'privileges_commands: "/usr/bin/snap list; sh" is not a command; allowed: a whole path, and plain arguments',
+        'privileges_user: "keeper ALL" is not valid; allowed: a user, or % and a group',
+    ]
+    assert given().ok().changed and not given().ok().changed
+    assert "NOPASSWD: /usr/bin/snap list microk8s" in site.project.incus(*box, "sudo", "-l", "-U", "keeper")
+    sudo = ("su", "keeper", "-c")
+    assert "microk8s" in site.project.incus(*box, *sudo, "sudo -n /usr/bin/snap info microk8s")
+    refused = site.project.incus(*box, *sudo, "sudo -n /usr/bin/snap install microk8s 2>&1 || true")
+    assert "password is required" in refused
+    assert given(privileges_state="absent").ok().changed
+    assert site.project.incus(*box, "sh", "-c", f"test -e {file} || echo gone") == "gone\n"
+
+
 def test_check_mode_on_bare_machines_says_what_it_would_do(site: Site) -> None:
     result = site.play("setup_cluster", *CONTROL, *WORKERS, check=True).ok()
     assert result.of("rackstead.infra.microk8s : Have MicroK8s", "node10").changed
@@ -142,6 +167,7 @@ def test_bare_machines_become_a_cluster(site: Site) -> None:
     assert cluster["addons"] == {"ha-cluster": [], "dns": [], "metallb": ["192.0.2.100-192.0.2.120"]}
     assert {state["machines"][name]["channel"] for name in (*CONTROL, *WORKERS)} == {"1.32/stable"}
     assert "cluster.example" in state["machines"]["work1"]["launch"]
+    assert " node10\n" in site.project.incus("exec", "node1", "--", "cat", "/etc/hosts")
     args = site.project.incus("exec", "work2", "--", "cat", "/var/snap/microk8s/current/args/kubelet")
     assert "--max-pods=200" in args
     # One token for each that joined, and none of them told to anybody.

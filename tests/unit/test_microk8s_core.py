@@ -385,7 +385,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         host("n2", address="10.0.110.1"),
         host("n3", place=""),
         host("n4", place="stopped"),
-        host("n5", worker=True, place="control-plane"),
+        host("n5", worker=True, place="control-plane", nodes=("n5",)),
         host("n6", name="n1"),
     ]
     with pytest.raises(InvalidInput) as caught:
@@ -399,6 +399,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         "n5: is of a control plane already, and must leave it first to be a worker",
         'microk8s_addons: there is no addon "metalb"; did you mean "metallb"?',
         'channel: "1.32/stabl" is not a channel; did you mean "stable"?',
+        "n5: is in another cluster than n1, and must leave it first",
     ]
 
 
@@ -414,5 +415,5 @@ def test_the_order_begins_with_the_cluster_that_is_there() -> None:
 
 def test_two_clusters_are_not_made_one() -> None:
     hosts = [host("n1", place="control-plane", nodes=("n1", "x")), host("n2", place="control-plane", nodes=("n2", "y"))]
-    with pytest.raises(InvalidInput, match="these hosts are in different clusters: n1, n2"):
+    with pytest.raises(InvalidInput, match="n2: is in another cluster than n1, and must leave it first"):
         order.order(hosts)
