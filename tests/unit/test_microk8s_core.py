@@ -407,7 +407,13 @@ def test_the_order_begins_with_the_cluster_that_is_there() -> None:
     hosts = [host("n1"), host("w1", worker=True), host("n2", place="control-plane", nodes=("n2", "n3")), host("n3")]
     found = order.order(hosts)
     assert (found.seed, found.joins) == ("n2", ("n1", "n3", "w1")) and found.conductors[0] == "n2"
-    assert order.order(hosts, ["n1"]).joins == ("n1",)
+    assert found.turns == ("n3", "n1", "n2", "w1")
+    assert order.order(hosts, ["n1"]).joins == ("n1",) and order.order(hosts, ["w1", "n1"]).turns == ("n1", "w1")
+    inside = [*hosts, host("w2", worker=True, place="worker"), host("n4", place="control-plane", nodes=("n2", "n4"))]
+    with pytest.raises(InvalidInput, match="w2: is in another cluster than n2"):
+        order.order(inside)
+    known = [host("n2", place="control-plane", nodes=("n2", "w2", "n4")), *inside[-2:]]
+    assert order.order(known).joins == () and order.order(known).turns == ("n4", "n2", "w2")
     fresh = order.order([host("n1"), host("n2"), host("w1", worker=True)])
     assert (fresh.seed, fresh.joins) == ("n1", ("n2", "w1"))
     assert fresh.warnings == ("2 control-plane nodes survive no more losses than 1; take 1 or 3",)

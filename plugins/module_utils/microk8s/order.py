@@ -50,11 +50,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Order:
-    """Who is the cluster that others join, and who joins it, in this order: control plane first."""
+    """Who is the cluster that others join, and who joins it, in this order: control plane first.
+
+    ``conductors`` can be asked about the cluster, those in it already first; ``turns`` is the order of an upgrade.
+    """
 
     seed: str
     joins: tuple[str, ...]
     conductors: tuple[str, ...]
+    turns: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -73,11 +77,13 @@ def order(hosts: Sequence[Host], only: Sequence[str] = (), addons: Sequence[str]
     _elsewhere(hosts, seed, problems)
     problems.raise_if_any()
     seed = known(seed)
-    joins = [host for host in [*control, *(host for host in hosts if host.worker)] if host is not seed]
-    wanted = [host.host for host in joins if not only or host.host in only]
+    workers = [host for host in hosts if host.worker]
+    joins = [one.host for one in [*control, *workers] if one is not seed and one.place not in (WORKER, CONTROL)]
     # Whoever is in the cluster, or is to be: somebody must be able to ask it when one of them is away.
     conductors = [host.host for host in sorted(control, key=lambda host: host.place != CONTROL)]
-    return Order(seed.host, tuple(wanted), tuple(conductors), tuple(_warnings(control)))
+    turns = [*reversed(conductors), *(host.host for host in workers)]
+    wanted = [tuple(name for name in names if not only or name in only) for names in (joins, turns)]
+    return Order(seed.host, wanted[0], tuple(conductors), wanted[1], tuple(_warnings(control)))
 
 
 def _first_single(control: Sequence[Host], only: Sequence[str]) -> Host | None:
