@@ -137,7 +137,8 @@ def _memory(machine: Machine) -> Iterator[Check]:
 
 
 def _disk(machine: Machine) -> Iterator[Check]:
-    place = next(path for path in (machine.root / "var/snap", machine.root / "var", machine.root) if path.exists())
+    places = [path for path in (machine.root / "var/snap", machine.root / "var") if path.exists()]
+    place = (places or [machine.root])[0]
     found = os.statvfs(place)
     size = found.f_bavail * found.f_frsize / GIB
     yield _sized("disk", size, DISK, f"{size:.1f} GiB free at /var", "more room at /var/snap")
