@@ -77,6 +77,11 @@ conductors:
   returned: success
   type: list
   elements: str
+turns:
+  description: Hosts in the order in which they are upgraded, the control plane first.
+  returned: success
+  type: list
+  elements: str
 """
 
 from typing import Any
@@ -109,8 +114,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     hosts = [Host.of(one["host"], one["worker"], one["found"]) for one in given["hosts"]]
     found = order(hosts, given["only"], given["addons"], given["channel"] or "")
-    plain = {"seed": found.seed, "joins": list(found.joins), "conductors": list(found.conductors)}
-    return {"changed": False, **plain, "warnings": list(found.warnings)}
+    plain = {"joins": list(found.joins), "conductors": list(found.conductors), "turns": list(found.turns)}
+    return {"changed": False, "seed": found.seed, **plain, "warnings": list(found.warnings)}
 
 
 def main() -> None:

@@ -98,9 +98,10 @@ def slow_stages() -> list[Stage]:
 
 #: Files whose tests take minutes, the longest first: begun last, they would keep one worker going alone.
 LONGEST = """
-    integration/test_plan_exact.py integration/test_provider_role.py integration/test_plan_crash.py
-    runner/test_cli.py runner/test_playbooks.py runner/test_molecule.py integration/test_provision.py
-    integration/test_provision_crash.py
+    integration/test_plan_exact.py integration/test_microk8s_cluster.py integration/test_provider_role.py
+    integration/test_plan_crash.py integration/test_provision_crash.py runner/test_provisioning.py
+    runner/test_hardware.py integration/test_provision.py runner/test_system.py runner/test_cli.py
+    runner/test_playbooks.py runner/test_molecule.py
 """.split()
 
 
@@ -125,9 +126,11 @@ def daemon_stages() -> list[Stage]:
 #: So many tests may be run again. More is no accident of a busy machine.
 MOST_AGAIN = 3
 #: These look for faults that come and go, with kills and drawn plans: here a failure is a finding at once.
+#: Those of the MicroK8s cluster build on each other: none of them can run alone.
 NEVER_AGAIN = tuple(
     f"tests/{name}"
     for name in (
+        "integration/test_microk8s_cluster.py",
         "integration/test_plan_crash.py",
         "integration/test_plan_exact.py",
         "integration/test_provision_crash.py",

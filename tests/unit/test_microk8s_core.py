@@ -385,7 +385,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         host("n2", address="10.0.110.1"),
         host("n3", place=""),
         host("n4", place="stopped"),
-        host("n5", worker=True, place="control-plane"),
+        host("n5", worker=True, place="control-plane", nodes=("n5",)),
         host("n6", name="n1"),
     ]
     with pytest.raises(InvalidInput) as caught:
@@ -399,6 +399,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         "n5: is of a control plane already, and must leave it first to be a worker",
         'microk8s_addons: there is no addon "metalb"; did you mean "metallb"?',
         'channel: "1.32/stabl" is not a channel; did you mean "stable"?',
+        "n5: is in another cluster than n1, and must leave it first",
     ]
 
 
@@ -406,7 +407,13 @@ def test_the_order_begins_with_the_cluster_that_is_there() -> None:
     hosts = [host("n1"), host("w1", worker=True), host("n2", place="control-plane", nodes=("n2", "n3")), host("n3")]
     found = order.order(hosts)
     assert (found.seed, found.joins) == ("n2", ("n1", "n3", "w1")) and found.conductors[0] == "n2"
-    assert order.order(hosts, ["n1"]).joins == ("n1",)
+    assert found.turns == ("n3", "n1", "n2", "w1")
+    assert order.order(hosts, ["n1"]).joins == ("n1",) and order.order(hosts, ["w1", "n1"]).turns == ("n1", "w1")
+    inside = [*hosts, host("w2", worker=True, place="worker"), host("n4", place="control-plane", nodes=("n2", "n4"))]
+    with pytest.raises(InvalidInput, match="w2: is in another cluster than n2"):
+        order.order(inside)
+    known = [host("n2", place="control-plane", nodes=("n2", "w2", "n4")), *inside[-2:]]
+    assert order.order(known).joins == () and order.order(known).turns == ("n4", "n2", "w2")
     fresh = order.order([host("n1"), host("n2"), host("w1", worker=True)])
     assert (fresh.seed, fresh.joins) == ("n1", ("n2", "w1"))
     assert fresh.warnings == ("2 control-plane nodes survive no more losses than 1; take 1 or 3",)
@@ -414,5 +421,5 @@ def test_the_order_begins_with_the_cluster_that_is_there() -> None:
 
 def test_two_clusters_are_not_made_one() -> None:
     hosts = [host("n1", place="control-plane", nodes=("n1", "x")), host("n2", place="control-plane", nodes=("n2", "y"))]
-    with pytest.raises(InvalidInput, match="these hosts are in different clusters: n1, n2"):
+    with pytest.raises(InvalidInput, match="n2: is in another cluster than n1, and must leave it first"):
         order.order(hosts)

@@ -21,8 +21,11 @@ from rackstead.options import COMMON
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PLAYBOOKS = sorted(path.stem for path in (TOP / "playbooks").glob("*.yml"))
-#: Roles declare the variables of these themselves: provider, and microk8s.
-BY_ROLE = {"init", "setup_cluster", "add_node", "remove_node", "upgrade", "scan"}
+#: Roles declare the variables of these themselves: provider and microk8s.
+BY_ROLE = {
+    "init",
+    *("setup_cluster", "add_node", "remove_node", "upgrade", "scan"),
+}
 SPECIFIED = [name for name in PLAYBOOKS if name not in BY_ROLE]
 #: Playbooks whose variables are declared under the name of their workflow.
 SPECIFICATIONS = {"provision_server": "provision"}

@@ -36,7 +36,8 @@ _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _REGISTRY = re.compile(r"[\w.-]+(:\d+)?")
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
-Values = Mapping[str, str | None]
+#: A value of None takes a line out.
+Values = Mapping[str, Any]
 
 
 def ensure_config(

@@ -60,11 +60,19 @@ def _join(client: MicroK8s, connection: str, worker: bool, seconds: float) -> No
         # Somebody may have killed an earlier run after the join was through.
         if not look(client).clustered:
             raise
-    if not worker:
-        client.wait_ready(seconds)
-    place = look(client)
-    if not place.clustered:
-        raise OperationFailed("microk8s join said it was done, and this machine is in no cluster")
+    _wait_in(client, seconds)
+
+
+def _wait_in(client: MicroK8s, seconds: float) -> None:
+    """The services start anew after a join, and need a while to know where they are."""
+
+    def clustered() -> bool | None:
+        try:
+            return look(client).clustered or None
+        except (Unreachable, OperationFailed):
+            return None
+
+    wait_until(clustered, Deadline(seconds), what="this machine to be in the cluster", first=0.2)
 
 
 def ensure_left(client: MicroK8s, force: bool, seconds: float, check: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..common.known import known
 from ..common.problems import Problems, nearest
 from . import quorum
 from .addons import CORE
@@ -49,11 +50,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Order:
-    """Who is the cluster that others join, and who joins it, in this order: control plane first."""
+    """Who is the cluster that others join, and who joins it, in this order: control plane first.
+
+    ``conductors`` can be asked about the cluster, those in it already first; ``turns`` is the order of an upgrade.
+    """
 
     seed: str
     joins: tuple[str, ...]
     conductors: tuple[str, ...]
+    turns: tuple[str, ...]
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -67,20 +72,30 @@ def order(hosts: Sequence[Host], only: Sequence[str] = (), addons: Sequence[str]
     _addons(hosts, addons, problems)
     if channel and (fault := channel_fault(channel)):
         problems.add("", fault)
-    problems.raise_if_any()
     control = [host for host in hosts if not host.worker]
     seed = next((host for host in control if host.place == CONTROL), None) or _first_single(control, only)
-    joins = [host for host in [*control, *(host for host in hosts if host.worker)] if host is not seed]
-    wanted = [host.host for host in joins if not only or host.host in only]
+    _elsewhere(hosts, seed, problems)
+    problems.raise_if_any()
+    seed = known(seed)
+    workers = [host for host in hosts if host.worker]
+    joins = [one.host for one in [*control, *workers] if one is not seed and one.place not in (WORKER, CONTROL)]
     # Whoever is in the cluster, or is to be: somebody must be able to ask it when one of them is away.
     conductors = [host.host for host in sorted(control, key=lambda host: host.place != CONTROL)]
-    return Order(seed.host, tuple(wanted), tuple(conductors), tuple(_warnings(control)))
+    turns = [*reversed(conductors), *(host.host for host in workers)]
+    wanted = [tuple(name for name in names if not only or name in only) for names in (joins, turns)]
+    return Order(seed.host, wanted[0], tuple(conductors), wanted[1], tuple(_warnings(control)))
 
 
-def _first_single(control: Sequence[Host], only: Sequence[str]) -> Host:
+def _first_single(control: Sequence[Host], only: Sequence[str]) -> Host | None:
     """A cluster that begins: the first that has MicroK8s already, else the first."""
     old = [host for host in control if host.place == SINGLE and host.host not in only]
-    return (old or list(control))[0]
+    return next(iter(old or control), None)
+
+
+def _elsewhere(hosts: Sequence[Host], seed: Host | None, problems: Problems) -> None:
+    for host in hosts:
+        if seed and host is not seed and host.place in (WORKER, CONTROL) and host.name not in seed.nodes:
+            problems.add(host.host, f"is in another cluster than {seed.host}, and must leave it first")
 
 
 def _reached(hosts: Sequence[Host], problems: Problems) -> None:
@@ -125,7 +140,6 @@ def _known_hosts(hosts: Sequence[Host], only: Sequence[str], problems: Problems)
 def _roles(hosts: Sequence[Host], problems: Problems) -> None:
     if not any(not host.worker for host in hosts):
         problems.add("microk8s_worker", "all hosts are workers; a cluster needs one that is not, better three")
-    clusters: dict[frozenset[str], str] = {}
     for host in hosts:
         if host.place == WORKER and not host.worker:
             problems.add(
@@ -133,11 +147,6 @@ def _roles(hosts: Sequence[Host], problems: Problems) -> None:
             )
         if host.place == CONTROL and host.worker:
             problems.add(host.host, "is of a control plane already, and must leave it first to be a worker")
-        if host.place == CONTROL:
-            clusters.setdefault(frozenset(host.nodes), host.host)
-    groups = list(clusters)
-    if len(groups) > 1 and not frozenset.intersection(*groups):
-        problems.add("", f"these hosts are in different clusters: {', '.join(clusters.values())}")
 
 
 def _addons(hosts: Sequence[Host], addons: Sequence[str], problems: Problems) -> None:

@@ -88,7 +88,7 @@ def _answer(before: Snap | None, after: Snap | None, changed: bool, channel: str
     shown_before, shown_after = _shown(before), _shown(after)
     predicted = shown_after or ({"channel": channel} if channel else None)
     diff = diff_of(shown_before, predicted if changed else shown_before, "snap microk8s")
-    told_of = {"before": shown_before, "snap": shown_after, "diff": diff, "warnings": []}
+    told_of: dict[str, Any] = {"before": shown_before, "snap": shown_after, "diff": diff, "warnings": []}
     return {"changed": changed, "due": changed, **told_of}
 
 
