@@ -174,6 +174,19 @@ def test_all_faults_come_at_once() -> None:
     ]
 
 
+def test_an_address_of_a_pool_is_not_named_beside_servers_that_take_from_it() -> None:
+    named, pooled = (
+        {"server_id": name, "target_ipmi_ip": at} for name, at in (("a", "192.0.2.11"), ("b", "pool:rack-a"))
+    )
+    assert faults(named, pooled) == [
+        (
+            'servers[0].target_ipmi_ip: "192.0.2.11" is of the pool "rack-a", from which others of this order take theirs; '
+            "allowed: pool:rack-a, or an address outside of it"
+        )
+    ]
+    assert read_servers([{"device_type": "small", **named}], POOLS, Types())
+
+
 def machine(system_id: str, hostname: str, mac: str) -> Machine:
     return Machine(system_id, hostname, f"{hostname}.maas", 0, "New", "", "off", macs=(mac,))
 

@@ -83,6 +83,7 @@ def read_servers(servers: Sequence[Any], pools: Mapping[str, Pool], types: Types
     _once([(one.path, one.name.lower()) for one in wanted], "server", problems)
     addresses = [(f"{one.path}.target_ipmi_ip", one.order.target_ipmi_ip) for one in wanted if not one.order.pool]
     _once([(path, address) for path, address in addresses if address], "address", problems)
+    _apart(addresses, {name: pools[name] for one in wanted if (name := one.order.pool) in pools}, problems)
     problems.raise_if_any()
     return tuple(wanted)
 
@@ -114,6 +115,15 @@ def _once(places: list[tuple[str, str]], what: str, problems: Problems) -> None:
         if value in first:
             problems.add(path, f'{what} "{value}" comes twice', f"once; it is in {first[value]} already")
         first.setdefault(value, path)
+
+
+def _apart(addresses: list[tuple[str, str]], used: Mapping[str, Pool], problems: Problems) -> None:
+    """Complain of addresses that another server of the same order might get from a pool."""
+    for path, address in addresses:
+        for name, pool in used.items():
+            if address and address in pool:
+                what = f'"{address}" is of the pool "{name}", from which others of this order take theirs'
+                problems.add(path, what, f"pool:{name}, or an address outside of it")
 
 
 def _check(one: Wanted, pools: Mapping[str, Pool], types: Types | None, problems: Problems) -> None:
