@@ -82,19 +82,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Read all machines
-  hosts: all
-  gather_facts: false
+- name: Read what a machine is made of
   become: true
-  tasks:
-    - name: Read what they are made of
-      rackstead.infra.hardware_report:
-      register: found
+  rackstead.infra.hardware_report:
+  register: found
 
-    - name: Tell what wants attention
-      ansible.builtin.debug:
-        msg: "{{ found.alerts | map(attribute='text') }}"
-      when: found.alerts | length > 0
+- name: Tell what wants attention
+  ansible.builtin.debug:
+    msg: "{{ found.alerts | map(attribute='text') }}"
+  when: found.alerts | length > 0
 
 - name: Look at the disks alone, more strictly, and keep nothing
   rackstead.infra.hardware_report:
