@@ -25,7 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def lint(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}{os.pathsep}{CHECKOUT / 'src'}"}
+    # COLUMNS, which some test runner or library may have set, would make plain output wrap.
+    kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    env = {**kept, "PYTHONPATH": f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}{os.pathsep}{CHECKOUT / 'src'}"}
     argv = [sys.executable, "-m", "rackstead.cli", "bios", "lint", *arguments]
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 

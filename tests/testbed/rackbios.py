@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 DEVICE_TYPE, OTHER_TYPE = "s2.c2.small", "s2.c2.large"
@@ -85,7 +87,10 @@ def after() -> bytes:
 
 
 def device_types(folder: Path) -> Path:
-    """Write the file of device types into a folder."""
+    """The file of device types in a folder. It appears whole: others may be reading it."""
     path = folder / "device_mappings.yaml"
-    path.write_text(DEVICE_TYPES)
+    if not path.exists():
+        own = folder / f"device_mappings.{os.getpid()}.{threading.get_ident()}"
+        own.write_text(DEVICE_TYPES)
+        own.replace(path)
     return path
