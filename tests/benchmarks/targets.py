@@ -106,11 +106,11 @@ def _bios(found: list[Measure]) -> Verdict:
 
 
 def _provision(found: list[Measure]) -> Iterator[Verdict]:
-    many, slowest, own = (
-        measures.find(found, what, provision.OURS) for what in (provision.MANY, provision.SLOWEST, provision.OWN)
+    one, many, own = (
+        measures.find(found, what, provision.OURS) for what in (provision.ONE, provision.MANY, provision.OWN)
     )
-    what = f"{provision.MANY} ({many.count if many else '…'}), against the slowest of them"
-    yield Verdict(what, 1.3, "x", many.best / slowest.best if many and slowest else None, why="not measured")
+    what = f"{provision.MANY} ({many.count if many else '…'}), against one by itself"
+    yield Verdict(what, 1.3, "x", many.best / one.best if many and one else None, why="not measured")
     yield Verdict(provision.OWN, 3, "s", own.best / 1000 if own else None, why="not measured")
 
 
