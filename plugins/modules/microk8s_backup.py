@@ -57,11 +57,11 @@ EXAMPLES = r"""
 - name: See whether it is whole
   rackstead.infra.microk8s_backup:
     state: verified
-    file: "{{ backup.path }}"
+    file: "{{ backup.archive }}"
 """
 
 RETURN = r"""
-path:
+archive:
   description: The backup. In check mode, where it would be.
   returned: success
   type: str

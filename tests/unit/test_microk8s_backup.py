@@ -70,7 +70,7 @@ def rewritten(archive: Path, **changed: bytes | None) -> Path:
 def test_a_backup_holds_what_somebody_wrote_and_nothing_else(lab: Lab, node: MicroK8s, wanted: Wanted) -> None:
     found = ensure_backup(node, wanted)
     assert found["changed"] and found["counts"] == COUNTS
-    archive = Path(found["path"])
+    archive = Path(found["archive"])
     assert mode(archive) == 0o600 and mode(wanted.folder) == 0o700
     assert archive.stat().st_size == found["size"]
     assert {one.name for one in wanted.folder.iterdir()} == {archive.name, ".lock"}
@@ -95,9 +95,9 @@ def test_a_backup_holds_what_somebody_wrote_and_nothing_else(lab: Lab, node: Mic
 
 def test_a_part_alone(node: MicroK8s, wanted: Wanted) -> None:
     only = ensure_backup(node, Wanted(wanted.folder, datastore=False))
-    assert "datastore.tar.gz" not in backup.files_of(Path(only["path"]))
+    assert "datastore.tar.gz" not in backup.files_of(Path(only["archive"]))
     only = ensure_backup(node, Wanted(wanted.folder, objects=False))
-    assert set(backup.files_of(Path(only["path"]))) == {"manifest.json", "datastore.tar.gz"}
+    assert set(backup.files_of(Path(only["archive"]))) == {"manifest.json", "datastore.tar.gz"}
     assert verify(node, wanted)["counts"] == {}
 
 
@@ -105,12 +105,12 @@ def test_old_ones_go_and_what_is_not_ours_stays(node: MicroK8s, wanted: Wanted) 
     wanted.folder.mkdir()
     mine = wanted.folder / "microk8s-mine.tar.gz"
     mine.write_text("x")
-    made = [Path(ensure_backup(node, wanted)["path"]) for _ in range(2)]
+    made = [Path(ensure_backup(node, wanted)["archive"]) for _ in range(2)]
     told = ensure_backup(node, wanted, check=True)
     assert told["removed"] == [made[0].name] and backup.backups(wanted.folder) == made
     last = ensure_backup(node, wanted)
     assert last["removed"] == [made[0].name]
-    assert backup.backups(wanted.folder) == [made[1], Path(last["path"])] and mine.exists()
+    assert backup.backups(wanted.folder) == [made[1], Path(last["archive"])] and mine.exists()
 
 
 def test_check_mode_changes_nothing(lab: Lab, node: MicroK8s, wanted: Wanted) -> None:
@@ -148,7 +148,7 @@ def test_one_at_a_time(node: MicroK8s, wanted: Wanted) -> None:
 def test_a_datastore_that_was_not_written_is_no_backup(
     lab: Lab, node: MicroK8s, wanted: Wanted, fault: str, told: str
 ) -> None:
-    kept = ensure_backup(node, wanted)["path"]
+    kept = ensure_backup(node, wanted)["archive"]
     lab.order("n1", dbctl=fault)
     with pytest.raises(OperationFailed, match=told):
         ensure_backup(node, wanted)
@@ -183,7 +183,7 @@ def test_verifying_tells_what_has_changed_since(lab: Lab, node: MicroK8s, wanted
         verify(node, wanted)
     made = ensure_backup(node, wanted)
     found = verify(node, wanted)
-    assert not found["changed"] and found["path"] == made["path"] and found["differing"] == []
+    assert not found["changed"] and found["archive"] == made["archive"] and found["differing"] == []
     with lab.truth() as state:
         state["clusters"]["c"]["objects"]["secrets"].pop()
     assert verify(node, wanted)["differing"] == ["shop/secrets: 1 in the backup, 0 in the cluster"]
@@ -192,7 +192,7 @@ def test_verifying_tells_what_has_changed_since(lab: Lab, node: MicroK8s, wanted
 
 
 def test_damage_is_told(node: MicroK8s, wanted: Wanted) -> None:
-    archive = Path(ensure_backup(node, wanted)["path"])
+    archive = Path(ensure_backup(node, wanted)["archive"])
     whole = archive.read_bytes()
     changed: list[tuple[str, bytes | None, str]] = [
         ("objects/shop/secrets.yaml", b"---\n{}\n", "objects/shop/secrets.yaml is not what was written"),

@@ -88,7 +88,7 @@ def ensure_backup(client: MicroK8s, wanted: Wanted, check: bool = False) -> dict
         found = _make(client, place, wanted, name)
     return {
         "changed": True,
-        "path": str(wanted.folder / name),
+        "archive": str(wanted.folder / name),
         "removed": [one for one in before if one not in after],
         **found,
         "diff": diff_of({"backups": before}, {"backups": after}, str(wanted.folder)),
@@ -230,7 +230,7 @@ def verify(client: MicroK8s, wanted: Wanted, file: str = "") -> dict[str, Any]:
         differing = objects.differing(manifest.counts, objects.counts(objects.collect(client)))
     return {
         "changed": False,
-        "path": str(archive),
+        "archive": str(archive),
         "size": archive.stat().st_size,
         "counts": manifest.counts,
         "made": manifest.made,
