@@ -21,7 +21,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     OperationFailed,
     Unreachable,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.microk8s import backup, objects
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s import backup, info, objects
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.backup import Wanted, ensure_backup, verify
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from testbed.microk8s import FAST, Lab
@@ -250,3 +250,14 @@ def test_what_the_cluster_adds_is_left_out() -> None:
     assert job["spec"]["template"]["metadata"]["labels"] == {}
     headless = objects.cleaned({"kind": "Service", "metadata": {"name": "s"}, "spec": {"clusterIP": "None"}})
     assert headless["spec"] == {"clusterIP": "None"}
+
+
+def test_the_datastores_size_is_told(lab: Lab) -> None:
+    made = lab.formed(1, 1)
+    backend = made["n1"].data / "var/kubernetes/backend"
+    before = sum(one.stat().st_size for one in backend.iterdir())
+    assert info.gather(made["n1"])["datastore"]["bytes"] == before
+    (backend / "open-1").write_bytes(bytes(4096))
+    assert info.gather(made["n1"])["datastore"]["bytes"] == before + 4096
+    backend.rename(backend.with_name("away"))
+    assert info.backend_bytes(made["n1"]) is None
