@@ -8,12 +8,15 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import os
+import signal
 import stat
 import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import (
     Conflict,
     InvalidInput,
@@ -126,6 +129,29 @@ def test_what_a_killed_run_left_is_removed(node: MicroK8s, wanted: Wanted) -> No
         (folder / "half").write_text("x")
     ensure_backup(node, wanted)
     assert not any(folder.exists() for folder in left)
+
+
+def test_killed_in_the_middle_it_is_run_again(lab: Lab, node: MicroK8s, wanted: Wanted) -> None:
+    with lab.truth() as state:
+        state["delays"]["dbctl"] = 1.0  # after which the stand-in, whose parent is gone, ends by itself
+    child = os.fork()
+    if not child:
+        try:
+            ensure_backup(node, wanted)
+        finally:
+            os._exit(0)
+    try:
+        there = Deadline(30)
+        wait_until(lambda: list(node.data.glob(".rackstead-backup-*")) or None, there, what="the dump to begin")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        _pid, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and not backup.backups(wanted.folder)
+    with lab.truth() as state:
+        state["delays"]["dbctl"] = 0.0
+    made = Path(ensure_backup(node, wanted)["archive"])
+    assert {one.name for one in wanted.folder.iterdir()} == {made.name, ".lock"}
+    assert not list(node.data.glob(".rackstead-backup-*")) and verify(node, wanted)["differing"] == []
 
 
 def test_one_at_a_time(node: MicroK8s, wanted: Wanted) -> None:
