@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +125,18 @@ def test_hosts_have_their_own_variables_and_their_clusters(registry: Registry) -
         "ansible_ssh_private_key_file": "/k",
         "rackstead_id": 1,
         "rackstead_cluster": "lab",
-        "rackstead_bmc": {"address": "", "protocol": "", "username": ""},
         "microk8s_worker": False,
     }
     assert second.groups == (("cluster", "lab"), ("microk8s", "worker"), ("label", "rack_a"))
+
+
+def test_ansible_reads_the_registry_as_an_inventory(registry: Registry, url: str, tmp_path: Path) -> None:
+    registry.add_cluster({"name": "lab"})
+    registry.add_node({"name": "node1", "address": "192.0.2.1", "cluster": "lab"})
+    source = tmp_path / "nodes.yml"
+    source.write_text(f"plugin: rackstead.infra.nodes\nurl: {url}\n")
+    argv = ["ansible-inventory", "-i", str(source), "--list"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=True)
+    found = json.loads(done.stdout)
+    assert found["cluster_lab"]["hosts"] == ["node1"]
+    assert found["_meta"]["hostvars"]["node1"]["ansible_host"] == "192.0.2.1"

@@ -32,7 +32,9 @@ def build_hosts(nodes: Sequence[Body], clusters: Sequence[Body]) -> list[Host]:
 
 def _host(node: Body, shared: Body) -> Host:
     own = {name: node[field] for name, field in SSH.items() if node[field]}
-    told = {f"rackstead_{field}": node[field] for field in ("id", "cluster", "labels", "mac", "bmc") if node[field]}
+    told = {f"rackstead_{field}": node[field] for field in ("id", "cluster", "labels", "mac") if node[field]}
+    if node["bmc"]["address"]:
+        told["rackstead_bmc"] = node["bmc"]
     groups = [("cluster", node["cluster"])] if node["cluster"] else []
     groups += [("microk8s", "worker")] if node["worker"] else []
     groups += [("label", f"{key}_{value}") for key, value in sorted(node["labels"].items())]
