@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, InvalidInput, NotFound
@@ -135,8 +136,11 @@ def test_ansible_reads_the_registry_as_an_inventory(registry: Registry, url: str
     registry.add_node({"name": "node1", "address": "192.0.2.1", "cluster": "lab"})
     source = tmp_path / "nodes.yml"
     source.write_text(f"plugin: rackstead.infra.nodes\nurl: {url}\n")
-    argv = ["ansible-inventory", "-i", str(source), "--list"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=True)
-    found = json.loads(done.stdout)
-    assert found["cluster_lab"]["hosts"] == ["node1"]
-    assert found["_meta"]["hostvars"]["node1"]["ansible_host"] == "192.0.2.1"
+
+    def told(*what: str) -> dict[str, Any]:
+        argv = ["ansible-inventory", "-i", str(source), *what]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=True)
+        return dict(json.loads(done.stdout))
+
+    assert told("--list")["cluster_lab"]["hosts"] == ["node1"]
+    assert told("--host", "node1")["ansible_host"] == "192.0.2.1"
