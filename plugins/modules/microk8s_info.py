@@ -18,6 +18,9 @@ options:
   address:
     description: Address of the machine, if it is not the one from which it goes out.
     type: str
+  name:
+    description: Name of the machine's node, if that is not its host name.
+    type: str
 extends_documentation_fragment:
   - rackstead.infra.microk8s
   - rackstead.infra.attributes.info
@@ -111,11 +114,13 @@ def options() -> dict[str, Any]:
     return {
         **OPTIONS,
         "address": {"type": "str"},
+        "name": {"type": "str"},
     }
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    found = gather(client_of(module.params), module.params["address"] or "")
+    given = module.params
+    found = gather(client_of(given), given["address"] or "", given["name"] or "")
     listed = [{"severity": one.severity, "what": one.what, "todo": one.todo} for one in findings(found)]
     return {"changed": False, "microk8s": found, "findings": listed}
 

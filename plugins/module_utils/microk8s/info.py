@@ -39,11 +39,14 @@ class Finding:
     todo: str
 
 
-def gather(client: MicroK8s, address: str = "") -> dict[str, Any]:
-    """All that is known here. What cannot be had is empty, and ``problem`` says why."""
+def gather(client: MicroK8s, address: str = "", name: str = "") -> dict[str, Any]:
+    """All that is known here. What cannot be had is empty, and ``problem`` says why.
+
+    ``name`` is that of the machine's node, if it is not the machine's own.
+    """
     snap = client.installed()
     found: dict[str, Any] = {
-        "name": client.hostname,
+        "name": name or client.hostname,
         "address": address or own_address(),
         "machine_id": machine_id(),
         "installed": snap is not None,

@@ -5,10 +5,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..common.deadline import Deadline, wait_until
-from ..common.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, OperationFailed, Unreachable
+from ..common.errors import (
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    OperationFailed,
+    RacksteadError,
+    Unreachable,
+)
 from ..common.known import known
 from ..common.problems import nearest
 from ..common.show import diff_of
@@ -20,6 +30,8 @@ from .parse import CORDONED_BY
 from .quorum import Datastore, QuorumLost, Step
 
 BY = "rackstead"
+#: Nodes that are emptied at the same time.
+AT_ONCE = 16
 
 
 def ensure_present(client: MicroK8s, name: str, seconds: float, check: bool = False) -> dict[str, Any]:
@@ -218,11 +230,63 @@ def ensure_drained(client: MicroK8s, name: str, seconds: float, force: bool, che
     evicted = False
     if not check:
         if cordon:
-            client.kubectl("annotate", "node", name, f"{CORDONED_BY}={BY}", "--overwrite")
-            client.kubectl("cordon", name)
+            _cordon(client, name)
         evicted = _drain(client, name, seconds)
     before, after = {"schedulable": cordon}, {"schedulable": False}
     return {"changed": cordon or evicted, "warnings": warned, "diff": diff_of(before, after, f"node {name}")}
+
+
+def _cordon(client: MicroK8s, name: str) -> None:
+    """Who lays a cordon says so before: else nobody would know who may take it away."""
+    client.kubectl("annotate", "node", name, f"{CORDONED_BY}={BY}", "--overwrite")
+    client.kubectl("cordon", name)
+
+
+def ensure_emptied(client: MicroK8s, names: Sequence[str], seconds: float, check: bool) -> dict[str, Any]:
+    """These nodes take no new pods, and lose those they have, all at once, as far as ``seconds`` go.
+
+    It is for a shutdown of all of them. So the quorum is not looked at, and what is in the way is told, not raised.
+    """
+    place = _control(client)
+    nodes = [_there(place, name) for name in names]
+    cordoned = [node.name for node in nodes if node.schedulable]
+    left: dict[str, str] = {}
+    evicted = False
+    if not check:
+        for name in cordoned:
+            _cordon(client, name)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for name, told in zip(names, pool.map(lambda name: _tried(client, name, seconds), names), strict=True):
+                if isinstance(told, str):
+                    left[name] = told
+                else:
+                    evicted = evicted or told
+    before = {node.name: node.schedulable for node in nodes}
+    return {
+        "changed": bool(cordoned) or evicted,
+        "left": left,
+        "warnings": list(left.values()),
+        "diff": diff_of(before, dict.fromkeys(before, False), "schedulable nodes"),
+    }
+
+
+def _tried(client: MicroK8s, name: str, seconds: float) -> bool | str:
+    """Whether pods had to go, or what was in the way."""
+    try:
+        return _drain(client, name, seconds)
+    except RacksteadError as error:
+        return str(error)
+
+
+def ensure_released(client: MicroK8s, names: Sequence[str], check: bool) -> dict[str, Any]:
+    """These nodes take pods again, those of them that this collection has cordoned."""
+    place = _control(client)
+    ours = [node for node in (_there(place, name) for name in names) if node.cordoned_by == BY]
+    for node in ours:
+        ensure_uncordoned(client, node.name, check)
+    before = {node.name: node.schedulable for node in ours}
+    lifted = not all(before.values())
+    return {"changed": lifted, "diff": diff_of(before, dict.fromkeys(before, True), "schedulable nodes")}
 
 
 def _drain(client: MicroK8s, name: str, seconds: float) -> bool:
