@@ -44,7 +44,7 @@ def clusters(found: Sequence[Body], nodes: Sequence[Body]) -> RenderableType:
         members = [node for node in nodes if node["cluster"] == one["name"]]
         workers = sum(1 for node in members if node["worker"])
         voters = Text(str(len(members) - workers) if members else "")
-        if even(list(nodes), one["name"]):
+        if even([dict(node) for node in members], one["name"]):
             voters.append(" (even)", style="yellow")
         made.add_row(str(one["id"]), one["name"], voters, str(workers or ""), Text(one["description"]))
     return made
