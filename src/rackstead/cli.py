@@ -19,6 +19,7 @@ import typer
 from . import answers, completing, view
 from .answers import Exit
 from .cli_bios import register as register_bios
+from .cli_fleet import register as register_fleet
 from .cli_hardware import register as register_hardware
 from .cli_jobs import register as register_jobs
 from .cli_provision import register as register_provision
@@ -578,6 +579,7 @@ register_provision(app, SERVERS)
 register_bios(app, SERVERS)
 register_hardware(app, HOSTS)
 register_system(app, HOSTS)
+register_fleet(app, HOSTS, JOBS)
 register_jobs(app, JOBS)
 register_server(app, SERVER)
 register_remote(app, SERVER)

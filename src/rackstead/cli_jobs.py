@@ -66,7 +66,6 @@ def register(app: typer.Typer, panel: str) -> None:
     app.add_typer(workflow, name="workflow", rich_help_panel=panel)
     app.add_typer(schedule, name="schedule", rich_help_panel=panel)
     app.command(rich_help_panel=panel, epilog="Example: rackstead worker --parallel 8")(worker)
-    app.command(rich_help_panel=panel)(node)
 
 
 @contextmanager
@@ -492,7 +491,7 @@ def worker(
 
 
 def node() -> int:
-    """Run a job that came over Receptor: the command of its work type, not for people."""
+    """Run a job that came over Receptor: what ``rackstead node`` does without a command. Not for people."""
     from .executors.node import main
 
     return main()

@@ -140,7 +140,7 @@ def even(nodes: list[Body], cluster: str) -> str:
     count = sum(1 for one in nodes if one["cluster"] == cluster and not one["worker"])
     if count == 0 or count % 2:
         return ""
-    return f"{cluster}: {count} control-plane nodes survive no more losses than {count - 1}; take an odd number"
+    return f"{cluster}: {count} control-plane nodes survive no more losses than {count - 1} would; take an odd number"
 
 
 def _alone(others: list[Body], node: Body, problems: Problems) -> None:

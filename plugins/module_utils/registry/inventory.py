@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,11 @@ def build_hosts(nodes: Sequence[Body], clusters: Sequence[Body]) -> list[Host]:
     """A group for each cluster and label, and one of the workers."""
     variables = {one["name"]: one["variables"] for one in clusters}
     return [_host(node, variables.get(node["cluster"], {})) for node in nodes]
+
+
+def cluster_group(name: str) -> str:
+    """The group that a cluster is, as Ansible writes it: names that differ may be one group."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"cluster_{name}")
 
 
 def _host(node: Body, shared: Body) -> Host:

@@ -1,0 +1,320 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands ``node`` and ``cluster``: the registry of both, and the playbooks of a cluster with it as inventory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import answers, cli_jobs, view_fleet
+from .answers import Exit
+from .blocks import STYLE, Block, Where, refuse_at_a_server, registered
+from .cli_state import opened, url_of
+from .options import EXTRA, BadUsage, command, extra_variables, not_through_a_server, place_option
+from .options import Job as Command
+from .run import Outcome, private_directory
+
+if TYPE_CHECKING:
+    from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+
+node = typer.Typer(
+    help="Nodes in the registry.",
+    epilog="Example: rackstead node add --hostname node1 --ip 192.0.2.11 --user pi --cluster lab",
+    **{**STYLE, "no_args_is_help": False},
+)
+cluster = typer.Typer(
+    help="Clusters in the registry, and what is done to them.",
+    epilog="Example: rackstead cluster setup lab",
+    **STYLE,
+)
+operation = typer.Typer(
+    help="Jobs, by another name.", epilog="Example: rackstead operation list --state-of running", **STYLE
+)
+#: Stores that are paths: a playbook, which runs elsewhere, has to be told the whole one.
+PATHS = ("file", "sqlite", "surrealkv")
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name or id.")]
+ClusterName = Annotated[str, typer.Argument(metavar="CLUSTER", help="The cluster's name or id.")]
+State = Annotated[str, place_option("--state", "URL", "The state store. (RACKSTEAD_STATE)")]
+Check = Annotated[bool, typer.Option("--check", "--dry-run", help="Show what would be done, and do nothing.")]
+Diff = Annotated[bool, typer.Option("--diff", help="Show the differences line by line.")]
+Become = Annotated[bool, typer.Option("--become", "-b", help="Become root on the nodes, by sudo.")]
+
+
+def _option(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, show_default=False)
+
+
+def register(app: typer.Typer, panel: str, jobs_panel: str) -> None:
+    app.add_typer(node, name="node", rich_help_panel=panel)
+    app.add_typer(cluster, name="cluster", rich_help_panel=panel)
+    app.add_typer(operation, name="operation", rich_help_panel=jobs_panel)
+    operation.command("list")(cli_jobs.list_)
+    operation.command("show")(cli_jobs.show)
+
+
+@contextmanager
+def fleet(where: Where, what: str) -> Iterator[Registry]:
+    """The registry of this machine. Raises BadUsage where a server is meant."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+
+    refuse_at_a_server(where, what)
+    with opened(where.state) as store:
+        yield Registry(store, cli_jobs.who()[0])
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+@node.callback(invoke_without_command=True)
+def bare(context: typer.Context) -> int:
+    """Nodes in the registry. Without a command: run a job that came over Receptor, which is not for people."""
+    return cli_jobs.node() if context.invoked_subcommand is None else Exit.OK
+
+
+@dataclass(frozen=True)
+class Bmc(Block):
+    """How a node's BMC is reached; its password is not kept."""
+
+    bmc_address: Annotated[str, _option("--bmc-address", metavar="ADDRESS", text="Its BMC's address.")] = ""
+    bmc_protocol: Annotated[str, _option("--bmc-protocol", metavar="NAME", text="ipmi or redfish.")] = ""
+    bmc_username: Annotated[str, _option("--bmc-username", metavar="USER", text="The user at the BMC.")] = ""
+
+
+@registered(node, "node add", epilog="Example: rackstead node add --hostname node1 --ip 192.0.2.11 --user pi")
+def node_add(
+    told: Command,
+    where: Where,
+    bmc: Bmc,
+    hostname: Annotated[str, _option("--hostname", "--name", metavar="NAME", text="Its name.")],
+    ip: Annotated[str, _option("--ip", "--address", metavar="ADDRESS", text="Its address. (default: the name)")] = "",
+    user: Annotated[str, _option("--user", "-u", metavar="USER", text="Who logs in there.")] = "",
+    key_path: Annotated[
+        str, _option("--key-path", "--key-file", metavar="FILE", text="The private SSH key: its path alone is kept.")
+    ] = "",
+    port: Annotated[int, _option("--port", metavar="PORT", text="SSH's. (default: 22)")] = 0,
+    of: Annotated[str, _option("--cluster", metavar="CLUSTER", text="The cluster it is for: name or id.")] = "",
+    worker: Annotated[bool, typer.Option("--worker", help="Without a part in the control plane.")] = False,
+    label: Annotated[
+        list[str] | None, _option("--label", "-l", metavar="KEY=VALUE", text="A label. Repeatable.")
+    ] = None,
+    mac: Annotated[str, _option("--mac", metavar="MAC", text="Its network card's, to wake it by.")] = "",
+) -> int:
+    """Enter a node in the registry. Touches no machine."""
+    given = {
+        "name": hostname,
+        "address": ip,
+        "user": user,
+        "port": port,
+        "key_file": whole_path(key_path),
+        "worker": worker,
+        "cluster": of,
+        "labels": labels_of(label or []),
+        "mac": mac,
+        "bmc": {"address": bmc.bmc_address, "protocol": bmc.bmc_protocol, "username": bmc.bmc_username},
+    }
+    with fleet(where, "node add") as registry:
+        added = registry.add_node(given)
+        warnings = _warnings(registry, added["cluster"])
+    told.terminal.show(f"{added['name']} is node {added['id']}")
+    return _end(told, {"node": added}, warnings)
+
+
+def whole_path(text: str) -> str:
+    """A path that means the same from wherever it is read; one in somebody's home is left to whoever reads it."""
+    return text if not text or text.startswith("~") else os.path.abspath(text)
+
+
+def labels_of(given: list[str]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise BadUsage(f'--label: "{text}" is not understood; allowed: KEY=VALUE')
+    return dict(text.split("=", 1) for text in given)
+
+
+@registered(node, "node list", epilog="Example: rackstead node list --cluster lab")
+def node_list(
+    told: Command,
+    where: Where,
+    of: Annotated[str, _option("--cluster", metavar="CLUSTER", text="Only of this one.")] = "",
+) -> int:
+    """All nodes of the registry, or those of a cluster."""
+    with fleet(where, "node list") as registry:
+        name = registry.cluster(of)["name"] if of else ""
+        found = [one for one in registry.nodes() if not of or one["cluster"] == name]
+    told.terminal.show(view_fleet.nodes(found))
+    return told.end(Exit.OK, [], {"nodes": found})
+
+
+@registered(node, "node show", epilog="Example: rackstead node show node1")
+def node_show(told: Command, name: NodeName, where: Where) -> int:
+    """All that the registry has about a node."""
+    with fleet(where, "node show") as registry:
+        found = registry.node(name)
+    told.terminal.show(view_fleet.facts(found))
+    return told.end(Exit.OK, [], {"node": found})
+
+
+@registered(node, "node remove", epilog="Example: rackstead node remove node1")
+def node_remove(
+    told: Command,
+    name: NodeName,
+    where: Where,
+    member: Annotated[bool, typer.Option("--member", help="Also one that is in a cluster.")] = False,
+) -> int:
+    """Take a node out of the registry. Touches no machine, and no cluster that it is in."""
+    with fleet(where, "node remove") as registry:
+        gone = registry.remove_node(name, member=member)
+        warnings = _warnings(registry, gone["cluster"])
+    told.terminal.show(f"{gone['name']} is out of the registry; the machine is as it was")
+    return _end(told, {"node": gone}, warnings)
+
+
+# -- clusters --------------------------------------------------------------------------------------
+@registered(cluster, "cluster add", epilog="Example: rackstead cluster add --name lab -e microk8s_channel=1.32/stable")
+def cluster_add(
+    told: Command,
+    where: Where,
+    name: Annotated[str, _option("--name", metavar="NAME", text="Its name.")],
+    description: Annotated[str, _option("--description", metavar="TEXT", text="What it is for.")] = "",
+    extra: Annotated[list[str] | None, EXTRA] = None,
+) -> int:
+    """Enter a cluster in the registry. -e sets variables of the role microk8s for all of its nodes."""
+    variables, files = extra_variables(extra or [])
+    if files:
+        raise BadUsage("-e: what is kept with a cluster is not read from a file; allowed: key=value, a JSON object")
+    with fleet(where, "cluster add") as registry:
+        added = registry.add_cluster({"name": name, "description": description, "variables": variables})
+    told.terminal.show(f"{added['name']} is cluster {added['id']}")
+    return told.end(Exit.OK, [], {"cluster": added})
+
+
+@registered(cluster, "cluster list", epilog="Example: rackstead cluster list")
+def cluster_list(told: Command, where: Where) -> int:
+    """All clusters of the registry."""
+    with fleet(where, "cluster list") as registry:
+        nodes = registry.nodes()
+        found = [{**one, "nodes": _members(nodes, one["name"])} for one in registry.clusters()]
+    told.terminal.show(view_fleet.clusters(found, nodes))
+    return told.end(Exit.OK, [], {"clusters": found})
+
+
+@registered(cluster, "cluster show", epilog="Example: rackstead cluster show lab")
+def cluster_show(told: Command, name: ClusterName, where: Where) -> int:
+    """All that the registry has about a cluster, and its nodes."""
+    with fleet(where, "cluster show") as registry:
+        found = registry.cluster(name)
+        nodes = [one for one in registry.nodes() if one["cluster"] == found["name"]]
+        warnings = _warnings(registry, found["name"])
+    told.terminal.show(view_fleet.facts(found), "", view_fleet.nodes(nodes))
+    return _end(told, {"cluster": {**found, "nodes": _members(nodes, found["name"])}}, warnings)
+
+
+@registered(cluster, "cluster remove", epilog="Example: rackstead cluster remove lab")
+def cluster_remove(told: Command, name: ClusterName, where: Where) -> int:
+    """Take a cluster without nodes out of the registry. Touches no machine."""
+    with fleet(where, "cluster remove") as registry:
+        gone = registry.remove_cluster(name)
+    told.terminal.show(f"{gone['name']} is out of the registry; its machines are as they were")
+    return told.end(Exit.OK, [], {"cluster": gone})
+
+
+def _members(nodes: list[dict[str, Any]], name: str) -> list[str]:
+    return [one["name"] for one in nodes if one["cluster"] == name]
+
+
+def _warnings(registry: Registry, name: str) -> list[str]:
+    from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import even
+
+    found = even(registry.nodes(), name) if name else ""
+    return [found] if found else []
+
+
+def _end(told: Command, content: dict[str, Any], warnings: list[str]) -> int:
+    for line in warnings:
+        told.terminal.note(f"warning: {line}")
+    return told.end(Exit.OK, [], {**content, "warnings": warnings})
+
+
+# -- what is done to them --------------------------------------------------------------------------
+@command(cluster, epilog="Example: rackstead cluster setup lab --become")
+def setup(
+    job: Command, name: ClusterName, become: Become = False, check: Check = False, diff: Diff = False, state: State = ""
+) -> int:
+    """Make a cluster of its nodes, or bring it to what the registry says; does nothing where all is well."""
+    not_through_a_server(job, "cluster setup")
+    title = "Comparing" if check else "Setting up"
+    told, outcome = play(job, "setup_cluster", title, name, state, become=become, check=check, diff=diff)
+    job.terminal.show(*answers.messages(outcome))
+    changed = answers.changed(outcome)
+    if answers.exit_code(outcome) == Exit.OK:
+        word = "would change" if check else "was changed"
+        job.terminal.show(f"{told}: {word if changed else 'nothing to do'}")
+    return job.finish(view_fleet.named(outcome), {"cluster": told, "changed": changed})
+
+
+@command(cluster, epilog="Example: rackstead cluster scan lab --become")
+def scan(job: Command, name: ClusterName, become: Become = False, state: State = "") -> int:
+    """Say what is known of a cluster's nodes and what is not well. Ends with 1 where something is critical."""
+    not_through_a_server(job, "cluster scan")
+    told, outcome = play(job, "scan", "Looking", name, state, become=become)
+    found = view_fleet.scanned(outcome)
+    if found:
+        job.terminal.show(view_fleet.scan(found), *view_fleet.findings(found))
+    code = answers.exit_code(outcome)
+    if code == Exit.OK and any(one["severity"] == "critical" for node in found for one in node["findings"]):
+        code = Exit.FAILED
+    return job.finish(view_fleet.named(outcome), {"cluster": told, "nodes": found}, code)
+
+
+def play(
+    job: Command,
+    playbook: str,
+    title: str,
+    name: str,
+    state: str,
+    *,
+    become: bool,
+    check: bool = False,
+    diff: bool = False,
+) -> tuple[str, Outcome]:
+    """Run a playbook with the registry as its inventory; the cluster's name, and how it went."""
+    with fleet(Where(local=True, state=state), playbook) as registry:
+        found = registry.cluster(name)["name"]
+        group = group_of(registry, found)
+    with private_directory() as private:
+        inventory = private / "nodes.yml"
+        inventory.write_text("plugin: rackstead.infra.nodes\n")
+        # By the environment, as a URL may hold a password.
+        own = replace(job, environment={**job.environment, "RACKSTEAD_STATE": whole_url(url_of(state))})
+        variables = {"rackstead_host": group, "ansible_become": become or None}
+        flags: dict[str, Any] = {"check": check, "diff": diff, "narrate": playbook != "scan"}
+        return found, own.play(playbook, title, variables, inventory=str(inventory), **flags)
+
+
+def group_of(registry: Registry, name: str) -> str:
+    """The group of the inventory that is a cluster, which must be this one's alone. Raises Conflict."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict
+    from ansible_collections.rackstead.infra.plugins.module_utils.registry.inventory import cluster_group
+
+    nodes = registry.nodes()
+    if not _members(nodes, name):
+        raise Conflict("has no nodes", where=name, hint=f"rackstead node add --cluster {name} enters one")
+    group = cluster_group(name)
+    for one in registry.clusters():
+        if one["name"] != name and cluster_group(one["name"]) == group and _members(nodes, one["name"]):
+            raise Conflict(f'"{one["name"]}" is the same group for Ansible, {group}', where=name, hint="rename one")
+    return group
+
+
+def whole_url(url: str) -> str:
+    """A store's URL that means the same from another folder."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.state.open import path_of
+
+    scheme = url.partition(":")[0]
+    return f"{scheme}:{Path(path_of(url))}" if scheme in PATHS else url
