@@ -6,39 +6,18 @@
 from __future__ import annotations
 
 import json
-import shlex
 import stat
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s import backup
-from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
-from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
-from testbed.ansible import LOCAL, Playbooks, PlayResult
-from testbed.microk8s import FAST, Lab
-
-
-def inventory(machines: dict[str, MicroK8s]) -> dict[str, Any]:
-    """Hosts that share this one: who a machine is, the stand-in learns from its environment."""
-    hosts = {}
-    for name, client in machines.items():
-        assert isinstance(client.runner, Local)
-        mine = {key: value for key, value in client.runner.env.items() if key.startswith("MICROK8S_STANDIN_")}
-        words = shlex.join(f"{key}={value}" for key, value in mine.items())
-        commands = {}
-        for what, command in (("microk8s_command", client.command), ("microk8s_snap_command", client.snap_command)):
-            script = Path(f"{command}-here")
-            script.write_text(f'#!/bin/sh\nexec env {words} {shlex.quote(command)} "$@"\n')
-            script.chmod(0o755)
-            commands[what] = str(script)
-        hosts[name] = {**LOCAL, **commands, "microk8s_data_dir": str(client.data)}
-    return {"all": {"hosts": hosts}}
+from testbed.ansible import Playbooks, PlayResult
+from testbed.microk8s import FAST, Lab, hosts_here
 
 
 def test_a_backup_comes_to_the_control_node(tmp_path: Path) -> None:
     lab = Lab(tmp_path / "state", FAST)
     hosts = tmp_path / "hosts.yml"
-    hosts.write_text(json.dumps(inventory(lab.formed(3, 1))))
+    hosts.write_text(json.dumps(hosts_here(lab.formed(3, 1))))
     lab.order("n1", dead=True)
     plays = Playbooks(tmp_path / "plays", {})
     kept, fetched = tmp_path / "kept", tmp_path / "fetched"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
+from testbed.ansible import LOCAL
 
 STANDIN = Path(__file__).resolve().parent.parent / "standins/microk8s"
 #: No delay but what is needed to be seen.
@@ -117,3 +119,20 @@ class Lab:
         }
         data = str(home / "data/current")
         return MicroK8s(Local(env), str(home / "microk8s"), str(home / "snap"), data, quick=20, slow=40, hostname=name)
+
+
+def hosts_here(machines: dict[str, MicroK8s]) -> dict[str, Any]:
+    """An inventory of hosts that share this one: who a machine is, the stand-in learns from its environment."""
+    hosts = {}
+    for name, client in machines.items():
+        assert isinstance(client.runner, Local)
+        mine = {key: value for key, value in client.runner.env.items() if key.startswith("MICROK8S_STANDIN_")}
+        words = shlex.join(f"{key}={value}" for key, value in mine.items())
+        commands = {}
+        for what, command in (("microk8s_command", client.command), ("microk8s_snap_command", client.snap_command)):
+            script = Path(f"{command}-here")
+            script.write_text(f'#!/bin/sh\nexec env {words} {shlex.quote(command)} "$@"\n')
+            script.chmod(0o755)
+            commands[what] = str(script)
+        hosts[name] = {**LOCAL, **commands, "microk8s_data_dir": str(client.data)}
+    return {"all": {"hosts": hosts}}
