@@ -120,7 +120,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     reason = given["reason"] or REASONS.get(given["state"], "")
     selection = Selection(tuple(given["namespaces"]), given["selector"], given["below_priority"])
     target = Target(given["replicas"], given["percent"])
-    return ensure_workloads(client_of(given), given["state"], reason, selection, target, module.check_mode)
+    found = ensure_workloads(client_of(given), given["state"], reason, selection, target, module.check_mode)
+    for line in found.pop("warnings"):
+        module.warn(line)
+    return found
 
 
 def main() -> None:
