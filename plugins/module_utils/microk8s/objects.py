@@ -66,7 +66,7 @@ def collect(client: MicroK8s) -> Groups:
     groups: Groups = {}
     seen: set[str] = set()
     for resource in resources(client):
-        for item in _listed(client, resource):
+        for item in listed(client, resource):
             uid = item.get("metadata", {}).get("uid", "")
             if made(item) or (uid and uid in seen):
                 continue
@@ -77,9 +77,10 @@ def collect(client: MicroK8s) -> Groups:
     return groups
 
 
-def _listed(client: MicroK8s, resource: str) -> list[Object]:
+def listed(client: MicroK8s, resource: str, *options: str) -> list[Object]:
+    """The objects of one kind in all namespaces, as they are."""
     # Not client.run, which looks for words that an object may hold as well.
-    argv = [client.command, "kubectl", "get", resource, "--all-namespaces", "--output=json"]
+    argv = [client.command, "kubectl", "get", resource, "--all-namespaces", "--output=json", *options]
     result = client.runner.run(argv, client.slow)
     if result.rc != 0:  # its standard output may hold Secrets
         raise OperationFailed(f"kubectl get {resource} failed: {result.err.strip()[:300]}")
