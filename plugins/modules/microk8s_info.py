@@ -79,7 +79,9 @@ microk8s:
       type: list
       elements: dict
     datastore:
-      description: C(members) with name, role and whether they are up, C(quorum), and how many voters may be C(spared).
+      description:
+        - C(members) with name, role and whether they are up, C(quorum), and how many voters may be C(spared).
+        - C(bytes) that it takes on this machine's disk, or null where it has no folder there.
       type: dict
     addons:
       description: All addons, and whether they are enabled.

@@ -48,7 +48,7 @@ def debian(daemon: testbed.Daemon, debian_image: str, module_project: Any) -> An
         useradd -m -s /bin/bash deploy && echo deploy:{PASSWORD} | chpasswd
         echo 'deploy ALL=(ALL) ALL' > /etc/sudoers.d/deploy
     """
-    module_project.incus("exec", "deb", "--", "sh", "-ec", script)
+    module_project.inside("deb", "sh", "-ec", script)
     return module_project
 
 

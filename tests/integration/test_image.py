@@ -384,7 +384,7 @@ def test_a_built_image_boots_into_a_working_system(daemon: testbed.Daemon, proje
     project.incus("launch", debian_image, "system", "-q", "-c", f"cloud-init.user-data={data}")
 
     def inside(*argv: str) -> str:
-        return project.incus("exec", "system", "--", *argv).strip()
+        return project.inside("system", *argv).strip()
 
     assert "status: done" in inside("cloud-init", "status", "--wait")
     assert inside("systemctl", "is-system-running", "--wait") == "running"
@@ -398,7 +398,7 @@ def test_a_built_image_boots_into_a_working_system(daemon: testbed.Daemon, proje
     project.incus("start", "copy", "-q")
     # Machines of one image have identities of their own; the copy's is there early in its first boot.
     identity = wait_until(
-        lambda: project.incus("exec", "copy", "--", "cat", "/etc/machine-id").strip() or None,
+        lambda: project.inside("copy", "cat", "/etc/machine-id").strip() or None,
         Deadline(120),
         what="the copy's identity",
     )

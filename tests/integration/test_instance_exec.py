@@ -135,7 +135,7 @@ def test_a_timeout_kills_the_command(project: Any, box: str, run: Run) -> None:
     ended = run(argv=["sleep", "60"], timeout=1)
     assert ended["msg"] == "instance box: the command did not end within 1 s and was killed"
     assert time.monotonic() - begun < 50
-    assert "sleep" not in project.incus("exec", box, "--", "ps")
+    assert "sleep" not in project.inside(box, "ps")
 
 
 def test_check_mode_runs_nothing(box: str, run: Run, recording_proxy: RecordingProxy) -> None:

@@ -14,9 +14,9 @@ from testbed.proxy import RecordingProxy
 
 def test_journal_cloud_init_and_console_of_a_system(project: Any, run_module: Modules, debian_image: str) -> None:
     project.incus("launch", debian_image, "full", "-q")
-    project.incus("exec", "full", "--", "cloud-init", "status", "--wait")
-    project.incus("exec", "full", "--", "systemd-cat", "-t", "marker", "echo", "seen in the journal")
-    project.incus("exec", "full", "--", "journalctl", "--sync")
+    project.inside("full", "cloud-init", "status", "--wait")
+    project.inside("full", "systemd-cat", "-t", "marker", "echo", "seen in the journal")
+    project.inside("full", "journalctl", "--sync")
     found = run_module("instance_log_info", {"instance": "full", "lines": 5}, env=project.env)
     texts = {log["source"]: log["text"] for log in found["logs"]}
     assert set(texts) == {"journal", "cloud-init", "console"} and found["changed"] is False

@@ -72,7 +72,7 @@ def site(
         module_project.incus("launch", debian_image, name, "-q")
     for name in MACHINES:
         address_of(module_project, name)
-        module_project.incus("exec", name, "--", "ln", "-s", f"{SHARED}/microk8s", "/usr/bin/snap")
+        module_project.inside(name, "ln", "-s", f"{SHARED}/microk8s", "/usr/bin/snap")
     yield Site(folder, module_project, lab)
     # One by one: a project with so many is not gone within the time of one request on a busy machine.
     module_project.incus("delete", "-f", *MACHINES)
@@ -127,8 +127,8 @@ def test_bare_machines_become_a_cluster(site: Site) -> None:
     assert cluster["addons"] == {"ha-cluster": [], "dns": [], "metallb": ["192.0.2.100-192.0.2.120"]}
     assert {state["machines"][name]["channel"] for name in (*CONTROL, *WORKERS)} == {"1.32/stable"}
     assert "cluster.example" in state["machines"]["work1"]["launch"]
-    assert " node10\n" in site.project.incus("exec", "node1", "--", "cat", "/etc/hosts")
-    args = site.project.incus("exec", "work2", "--", "cat", "/var/snap/microk8s/current/args/kubelet")
+    assert " node10\n" in site.project.inside("node1", "cat", "/etc/hosts")
+    args = site.project.inside("work2", "cat", "/var/snap/microk8s/current/args/kubelet")
     assert "--max-pods=200" in args
     # One token for each that joined, and none of them told to anybody.
     minted = list(cluster["tokens"])
@@ -170,7 +170,7 @@ def test_an_upgrade_stops_at_the_first_node_that_does_not_come_back(site: Site) 
     result = site.play("upgrade", *hosts, microk8s_channel="1.33/stable")
     assert "node2: MicroK8s is stopped; snap start microk8s starts it" in failures(result)[-1]
     site.lab.order("node2", refresh="")
-    site.project.incus("exec", "node2", "--", "snap", "start", "microk8s")
+    site.project.inside("node2", "snap", "start", "microk8s")
     site.play("upgrade", *hosts, microk8s_channel="1.33/stable").ok()
     state, cluster = site.lab.state, site.lab.cluster("node10")
     assert {state["machines"][name]["version"] for name in hosts} == {"v1.33.1"}

@@ -66,7 +66,7 @@ class Debian:
 
     def __call__(self, script: str) -> str:
         """What a script prints in it."""
-        return self.rackstead.project.incus("exec", "deb", "--", "sh", "-ec", script)
+        return self.rackstead.project.inside("deb", "sh", "-ec", script)
 
     def allows(self, *words: str) -> bool:
         """Whether sudo lets op run this, by its own word."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -64,7 +66,22 @@ def gather(client: MicroK8s, address: str = "") -> dict[str, Any]:
         members = client.members()
     if found["place"] in (CONTROL, SINGLE):
         found["certificates"] = [asdict(one) for one in _certificates(client, found)]
-    return {"running": found["place"] == WORKER, "addons": [], **found, **_cluster(found["place"], members, nodes)}
+    cluster = _cluster(found["place"], members, nodes)
+    cluster["datastore"]["bytes"] = backend_bytes(client)
+    return {"running": found["place"] == WORKER, "addons": [], **found, **cluster}
+
+
+def backend_bytes(client: MicroK8s) -> int | None:
+    """What the datastore takes on this machine's disk. None where it keeps none, or where its folder cannot be read."""
+    total = 0
+    try:
+        with os.scandir(client.data / "var/kubernetes/backend") as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # dqlite removes its segments when it likes
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        return None
+    return total
 
 
 def _certificates(client: MicroK8s, found: dict[str, Any]) -> tuple[Certificate, ...]:
