@@ -42,7 +42,7 @@ def add(
         typer.Option(
             "--on",
             metavar="STATE",
-            help="Only these ends: completed, failed, cancelled. Repeatable.",
+            help="Only these ends: completed, failed, cancelled; or alert: news of hardware reports. Repeatable.",
             show_default=False,
         ),
     ] = None,

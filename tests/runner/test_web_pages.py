@@ -16,6 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.alerts import Thresholds
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.history import remember
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.model import Report, Section, Smart
+from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import new_key
 from axe_playwright_python.sync_playwright import Axe
@@ -44,6 +48,7 @@ CLOSED = (
     "/ui/audit",
     "/ui/schedules",
     "/ui/schedules/new?workflow=ok",
+    "/ui/fleet",
     "/ui/webhooks",
     "/ui/state",
     "/ui/nowhere",
@@ -447,6 +452,45 @@ def test_without_a_provider(site: Site, visit: Visit) -> None:
         (site.folder / "away").rename(socket)
 
 
+# -- nodes and clusters ----------------------------------------------------------------------------
+def register(site: Site) -> None:
+    """Two clusters and a node in none, some of which there are reports of. Once for the site."""
+    store = open_store(f"sqlite:{site.folder}/state.db")
+    fleet = Registry(store, "anna")
+    if not fleet.clusters():
+        fleet.add_cluster({"name": "lab", "description": MARKUP})
+        fleet.add_cluster({"name": "pair"})
+        for number, cluster in enumerate(("lab", "lab", "lab", "pair", "pair", "")):
+            fleet.add_node({"name": f"node{number}", "address": f"192.0.2.{number + 1}", "cluster": cluster})
+        fleet.add_node({"name": "work0", "worker": True, "cluster": "lab"})
+        for node, wear in (("node0", 10.0), ("node1", 85.0), ("work0", 99.0)):
+            disk = Smart(disk="sda", wear_percent=wear)
+            remember(
+                store, Report(node=node, time=1000.0, sections={"smart": Section("ok")}, smart=[disk]), Thresholds()
+            )
+    store.close()
+
+
+def test_the_fleet_as_it_is_registered(site: Site, visit: Visit) -> None:
+    register(site)
+    page = visit("/ui/fleet", viewport=NARROW)
+    expect(page.get_by_role("link", name="Fleet")).to_have_attribute("aria-current", "page")
+    lab, pair = (page.get_by_role("region", name=name, exact=True) for name in ("lab", "pair"))
+    expect(lab).to_contain_text(MARKUP)
+    expect(lab).to_contain_text("Survives the loss of one control-plane node at a time.")
+    expect(pair).to_contain_text("2 will not")
+    expect(pair.locator(".notice")).to_contain_text("take an odd number")
+    members = [one.inner_text().split()[0] for one in lab.get_by_role("listitem").all()]
+    assert members == ["node0", "node1", "node2", "work0"]
+    assert (lab.locator("svg circle").count(), lab.locator("svg rect").count()) == (3, 1)
+    for name, words in (("node0", "no alerts"), ("node1", "1 alert,"), ("node2", "no hardware report")):
+        expect(lab.get_by_role("listitem").filter(has_text=name)).to_contain_text(words)
+    expect(page.get_by_role("region", name="Without a cluster")).to_contain_text("node5")
+    assert lab.get_by_role("link").count() == 3  # node2 has no report to lead to
+    lab.get_by_role("link", name="work0").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("work0")
+
+
 # -- every page ------------------------------------------------------------------------------------
 def heavy_job(site: Site) -> str:
     """A job with more of everything than a page can show."""
@@ -485,7 +529,8 @@ def paths(site: Site) -> list[str]:
         assert site.call("POST", "/webhooks", hook).status_code == 201
     assert site.call("POST", "/schedules/often-1/pause").status_code == 200
     assert site.call("POST", "/webhooks/hook-1/rotate", {}).status_code == 200
-    again = ["/ui/schedules", "/ui/schedules/new?workflow=apply", "/ui/webhooks"]
+    register(site)
+    again = ["/ui/schedules", "/ui/schedules/new?workflow=apply", "/ui/webhooks", "/ui/fleet"]
     return [*pages, *jobs, *state, *again, "/ui/sign-in"]
 
 

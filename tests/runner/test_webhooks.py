@@ -14,13 +14,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.alerts import Thresholds
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.history import remember
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.model import Report, Section, Smart
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import Key, Keys, new_key, read_file
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
@@ -139,6 +142,28 @@ def test_ends_are_told_to_who_wants_them(site: Site) -> None:
     assert data["hosts"] == {"all": 1, "changed": 1, "failed": 1, "unreachable": 0}
     assert last.event["data"]["cancelled_by"] == "otto"
     eventually(lambda: site.status("every").delivered == 4 and site.status("every").pending == 0, "the counts")
+
+
+def test_alerts_of_hardware_reports_are_told_to_who_asked(site: Site) -> None:
+    with receiving(Receiver()) as ops, receiving(Receiver()) as plain:
+        secret = site.hook("ops", ops, states=["alert"])
+        site.hook("plain", plain)
+        site.courier()
+        store = site.store()
+        report = Report(node="rack-01", time=1000.0, sections={"smart": Section("ok")})
+        for seconds, passed in ((0, False), (1, False), (2, True)):
+            disk = Smart(disk="sda", passed=passed)
+            remember(store, replace(report, time=1000.0 + seconds, smart=[disk]), Thresholds())
+        store.close()
+        job = site.end()
+        eventually(lambda: len(ops.got) == 2 and len(plain.got) == 1, "all deliveries")
+        assert plain.jobs() == [job.id]
+    assert all(good(one, secret) for one in ops.got)
+    assert [(one.event["type"], one.event["data"]["node"]) for one in ops.got] == [
+        ("hardware.alert", "rack-01"),
+        ("hardware.clear", "rack-01"),
+    ]
+    assert ops.got[0].event["data"]["raised"][0]["text"] == "disk sda says that it is failing"
 
 
 def test_one_that_fails_is_told_again_with_the_same_id_and_body(site: Site) -> None:

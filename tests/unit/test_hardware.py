@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import inspect
 import json
+import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 import yaml
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput, NotFound
 from ansible_collections.rackstead.infra.plugins.module_utils.hardware import (
+    alarms,
     alerts,
     charts,
     collect,
@@ -591,6 +594,97 @@ def test_records_that_somebody_has_spoilt_are_read_all_the_same(store: Any) -> N
     store.put("hardware", "odd", {"report": {"node": "odd", "disks": "none", "time": "x"}, "changes": 5, "alerts": [1]})
     [found] = history.fleet(store)
     assert (found.node, found.report.disks, found.changes, found.alerts) == ("odd", [], [], [])
+
+
+# -- alerts are told ------------------------------------------------------------------------------
+OK = model.Section("ok")
+
+
+def full(node: str, moment: float, percent: float, disks: dict[str, float] | None = None) -> model.Report:
+    """A report with one filesystem, and the wear of disks."""
+    found = [
+        model.Filesystem(mountpoint="/", source="/dev/sda1", used_percent=percent, available_bytes=int(percent * 1e7))
+    ]
+    smart = [model.Smart(disk=name, wear_percent=wear) for name, wear in (disks or {}).items()]
+    sections = {"smart": OK, "filesystems": OK}
+    return model.Report(node=node, time=moment, filesystems=found, smart=smart, sections=sections)
+
+
+def told(store: Any) -> list[tuple[str, list[str], list[str]]]:
+    entries = [one for one in store.audit() if one.action in alarms.ACTIONS]
+    lists = [
+        [[row["text"].split(",")[0] for row in one.details[side]] for side in ("raised", "cleared")] for one in entries
+    ]
+    return [(one.action, raised, cleared) for one, (raised, cleared) in zip(entries, lists, strict=True)]
+
+
+def test_alerts_are_told_once_when_new_or_graver_and_when_over(store: Any) -> None:
+    for number, percent in enumerate((50.0, 86.0, 89.5, 96.0, 90.0, 50.0)):
+        history.remember(store, full("n", 100.0 + number, percent), LIMITS)
+    assert told(store) == [
+        ("hardware.alert", ["/ is 86 % full"], []),
+        ("hardware.alert", ["/ is 96 % full"], []),
+        ("hardware.clear", [], ["/ is 90 % full"]),
+    ]
+    first = store.audit()[0]
+    assert (first.target, first.who, first.details["warning"], first.details["critical"]) == (
+        "hardware/n",
+        "hardware_report",
+        1,
+        0,
+    )
+
+
+def test_an_alert_stands_while_its_part_is_not_read(store: Any) -> None:
+    worn = full("n", 1.0, 50.0, {"sda": 85.0})
+    history.remember(store, worn, LIMITS)
+    unread = model.Section("failed", "smartctl is not installed")
+    without = dataclasses.replace(worn, time=2.0, smart=[], sections={"smart": unread, "filesystems": OK})
+    assert history.remember(store, without, LIMITS).alerts == []
+    history.remember(store, full("n", 3.0, 50.0, {"sda": 86.0}), LIMITS)
+    assert told(store) == [("hardware.alert", ["disk sda is worn: 85 % of its life is used"], [])]
+    history.remember(store, full("n", 4.0, 50.0, {"sda": 10.0}), LIMITS)
+    assert told(store)[1:] == [("hardware.clear", [], ["disk sda is worn: 86 % of its life is used"])]
+
+
+def test_an_array_that_is_there_no_more_wants_nothing(store: Any) -> None:
+    broken = dataclasses.replace(full("n", 1.0, 50.0), raid=[model.Array(name="md0", degraded=True)])
+    history.remember(store, dataclasses.replace(broken, sections={**broken.sections, "raid": OK}), LIMITS)
+    history.remember(store, full("n", 2.0, 50.0), LIMITS)  # of other parts only
+    gone = {"raid": model.Section("absent", "there are no arrays")}
+    history.remember(store, dataclasses.replace(full("n", 3.0, 50.0), sections=gone), LIMITS)
+    assert [action for action, _raised, _cleared in told(store)] == ["hardware.alert", "hardware.clear"]
+
+
+def test_an_older_report_and_check_mode_tell_nothing(store: Any) -> None:
+    history.remember(store, full("n", 5.0, 50.0), LIMITS)
+    history.remember(store, full("n", 4.0, 99.0), LIMITS)
+    history.remember(store, full("n", 6.0, 99.0), LIMITS, check=True)
+    assert told(store) == []
+
+
+def test_two_alerts_of_one_disk_are_two(store: Any) -> None:
+    rows = [
+        {"section": "smart", "what": "sda", "severity": "critical", "text": f"disk sda has 3 {words}"}
+        for words in ("a", "b")
+    ]
+    found = alarms.news(rows[:1], rows)
+    assert (found.raised, found.cleared) == (rows[1:], [])
+    eased = alarms.news(rows, [{**row, "severity": "warning", "text": row["text"].replace("3", "11")} for row in rows])
+    assert not eased
+
+
+def test_an_entry_of_the_chain_has_bounds(store: Any) -> None:
+    many = {f"disk{number}": 99.0 if number == 40 else 85.0 for number in range(50)}
+    history.remember(store, full("n", 1.0, 50.0, many), LIMITS)
+    details = store.audit()[0].details
+    assert (len(details["raised"]), details["raised_count"], details["warning"]) == (alarms.MOST, 50, 49)
+    assert details["raised"][0]["what"] == "disk40"
+
+
+def test_all_parts_that_alerts_come_from_are_counted() -> None:
+    source = inspect.getsource(alerts)
+    assert set(re.findall(r'Alert\("(\w+)"', source)) == set(alarms.SECTIONS)
 
 
 # -- pages -----------------------------------------------------------------------------------------

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, InvalidInput, NotFound
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.alerts import Thresholds
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.history import forget, remember
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.model import Report, Section, Smart
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
@@ -167,3 +171,29 @@ def test_a_job_that_is_cancelled_between_two_attempts_has_ended(store: Store, tm
     assert service.cancel(job.id, "ann").state is JobState.CANCELLED
     lines = found.text().decode().splitlines()
     assert 'rackstead_jobs_ended_total{state="cancelled",workflow="fails"} 1.0' in lines
+
+
+def test_alerts_of_hardware_reports_are_counted_by_part_and_not_by_node(store: Store, tmp_path: Path) -> None:
+    found = metrics.Metrics(Service(store, tmp_path / "data", Catalog([CHECKOUT / "tests/runner/workflows"])))
+
+    def lines() -> list[str]:
+        return [line for line in found.text().decode().splitlines() if line.startswith("rackstead_hardware")]
+
+    assert 'rackstead_hardware_alerts{section="smart",severity="critical"} 0.0' in lines()
+    assert "rackstead_hardware_nodes 0.0" in lines()
+    before = len(lines())
+    for number in range(150):
+        report = Report(
+            node=f"node{number}",
+            time=1000.0 + number,
+            sections={"smart": Section("ok")},
+            smart=[Smart(disk="sda", passed=False)],
+        )
+        remember(store, report, Thresholds())
+    assert len(lines()) == before + 1  # the age
+    assert 'rackstead_hardware_alerts{section="smart",severity="critical"} 150.0' in lines()
+    assert "rackstead_hardware_nodes 150.0" in lines()
+    [age] = [float(line.split()[1]) for line in lines() if "oldest" in line]
+    assert age == pytest.approx(time.time() - 1000.0, abs=600)
+    forget(store, "node7")
+    assert 'rackstead_hardware_alerts{section="smart",severity="critical"} 149.0' in lines()

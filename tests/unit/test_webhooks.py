@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict, InvalidInput, NotFound
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware import alarms
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.model import Report
 from ansible_collections.rackstead.infra.plugins.module_utils.state.errors import Fenced
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Lease
 from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
@@ -285,6 +287,24 @@ def test_ends_before_the_webhook_are_not_told(store: Store, lease: Lease) -> Non
     end(store)
     late, _secret = registry.add(store, "chat", URL, "root", "cli")
     assert entered(store, late, lease)[1] == []
+
+
+def test_alerts_are_for_who_asked_for_them(store: Store, hook: Webhook, lease: Lease) -> None:
+    asked, _secret = registry.add(store, "ops", URL, "root", "cli", states=["alert"], workflows=["apply"])
+    plain, _secret = registry.add(store, "plain", URL, "root", "cli")
+    rows = [{"section": "smart", "what": "sda", "severity": "critical", "text": "disk sda says that it is failing"}]
+    report = Report(node="rack-01", time=1000.0)
+    store.change(lambda change: alarms.tell(change, report, [], rows))
+    end(store)
+    assert len(entered(store, hook, lease)[1]) == 1
+    assert len(entered(store, plain, lease)[1]) == 1
+    assert plain.states == ["completed", "failed", "cancelled"]
+    [key] = entered(store, asked, lease)[1]
+    sent = json.loads(store.get(registry.DELIVERY, key).body["body"])
+    assert sent["type"] == "hardware.alert"
+    assert (sent["data"]["node"], sent["data"]["critical"], sent["data"]["time"]) == ("rack-01", 1, 1000.0)
+    assert sent["data"]["raised"] == [{**rows[0], "value": None, "threshold": None}]
+    assert store.get(registry.DELIVERY, key).body["id"].startswith("msg_hardware_")
 
 
 def test_a_cursor_goes_forwards_only(store: Store, hook: Webhook, lease: Lease) -> None:

@@ -19,6 +19,7 @@ from ..common.errors import InvalidInput, NotFound
 from ..common.problems import nearest
 from ..state.model import Query, Record
 from ..state.store import Change, Store
+from .alarms import standing, tell
 from .alerts import Alert, Thresholds, alerts
 from .compare import Difference, differences
 from .model import Report, report_of
@@ -115,7 +116,8 @@ def remember(store: Store, report: Report, limits: Thresholds, *, keep: int = KE
 def keep_it(change: Change, made: Known, last: Record | None, keep: int) -> None:
     """Write a report, and delete those of its node that are too many.
 
-    The node's record says which reports there are: to look for them would be to read them all, each time.
+    The node's record says which reports there are: to look for them would be to read them all, each time. New alerts
+    go into the audit chain.
     """
     report, document = made.report, made.document()
     times = sorted({*kept(change, report.node, last), stamp(report)})
@@ -125,7 +127,10 @@ def keep_it(change: Change, made: Known, last: Record | None, keep: int) -> None
     for at in times[:-keep]:
         change.delete(HISTORY, key_of(report.node, at))
     body = document if newest or last is None else last.body
-    change.put(KIND, report.node, {**body, "kept": times[-keep:]})
+    stands = standing(last.body) if last else []
+    if newest:
+        stands = tell(change, report, stands, made.alerts)
+    change.put(KIND, report.node, {**body, "kept": times[-keep:], "standing": stands})
 
 
 def kept(change: Change, node: str, last: Record | None) -> list[int]:

@@ -9,8 +9,12 @@ import threading
 import time
 from collections import Counter as Count
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import TypeVar
 
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware import alarms
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.compare import CRITICAL, WARNING
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware.history import KIND as HARDWARE
 from ansible_collections.rackstead.infra.plugins.module_utils.state.audit import key_of
 from ansible_collections.rackstead.infra.plugins.module_utils.state.backend import Backend, Transaction
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Query, Record
@@ -61,6 +65,7 @@ class Metrics:
         )
         self.registry.register(Open(service))
         self.registry.register(Hooks(service))
+        self.registry.register(Hardware(service))
         self._chain = Chain(service)
         self._lock = threading.Lock()
         service.store.backend = Timed(service.store.backend, self.latency)
@@ -184,6 +189,54 @@ class Hooks(Collector):
             pending.add_metric([hook.name], status.pending)
             failing.add_metric([hook.name], 1 if status.error else 0)
         yield from (*counts.values(), pending, failing)
+
+
+class Hardware(Collector):
+    """Alerts that stand, by the last report of each node. Labels are parts of reports: nodes may be many."""
+
+    PAGE = 100
+
+    def __init__(self, service: Service) -> None:
+        self._store = service.store
+        self._seen: tuple[str, Count[tuple[str, str]], list[float]] | None = None
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())  # so that registering asks no store
+
+    def collect(self) -> Iterator[Metric]:
+        counts, times = self._look()
+        family = GaugeMetricFamily(
+            "rackstead_hardware_alerts", "Alerts of hardware reports that stand.", labels=["section", "severity"]
+        )
+        for section, severity in product(alarms.SECTIONS, (CRITICAL, WARNING)):
+            family.add_metric([section, severity], counts[section, severity])
+        yield family
+        yield GaugeMetricFamily("rackstead_hardware_nodes", "Nodes that there is a report of.", len(times))
+        if times:
+            age = max(0.0, time.time() - min(times))
+            text = "Since the node was read that was read longest ago."
+            yield GaugeMetricFamily("rackstead_hardware_oldest_report_seconds", text, age)
+
+    def _look(self) -> tuple[Count[tuple[str, str]], list[float]]:
+        """All reports are read only where somebody has written since."""
+        stamp = self._store.stamp()
+        if stamp is None or self._seen is None or self._seen[0] != stamp:
+            self._seen = (stamp or "", *self._store.read(self._count))
+        return self._seen[1:]
+
+    def _count(self, change: Change) -> tuple[Count[tuple[str, str]], list[float]]:
+        counts: Count[tuple[str, str]] = Count()
+        times: list[float] = []
+        after = ""
+        while page := change.list(HARDWARE, Query(after=after, limit=self.PAGE)):
+            for record in page:
+                counts.update(
+                    (str(one.get("section")), str(one.get("severity"))) for one in alarms.standing(record.body)
+                )
+                at = record.body.get("time")
+                times.append(at if isinstance(at, float) else record.time)
+            after = page[-1].key
+        return counts, times
 
 
 class Timed:

@@ -289,7 +289,9 @@ class NewWebhook(Strict):
     )
     name: str = Field(pattern=f"^{WEBHOOK}$")
     url: str = Field(min_length=1, max_length=LONGEST_URL, description="http or https; redirects are not followed.")
-    states: list[Literal["completed", "failed", "cancelled"]] = Field([], description="Without any, all.")
+    states: list[Literal["completed", "failed", "cancelled", "alert"]] = Field(
+        [], description="Ends of jobs, and alert: news of hardware reports. Without any, all ends."
+    )
     workflows: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
         [], max_length=100, description="Names or shell patterns. Without any, all."
     )

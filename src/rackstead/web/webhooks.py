@@ -68,7 +68,7 @@ def _page(
         total=len(found),
         more=number + 1 if len(found) > end else 0,
         fields=shown,
-        states=[(state, not typed or f"on-{state}" in typed) for state in registry.STATES],
+        states=[(one, f"on-{one}" in typed if typed else one in registry.STATES) for one in registry.TOLD],
         overlap=registry.OVERLAP,
         faults=[one for one in shown if one.errors],
         others=[text for texts in wrong.values() for text in texts],
@@ -78,8 +78,8 @@ def _page(
 @router.post(LIST)
 def add(request: Request, who: Who, form: Form) -> Response:
     _admin(who)
-    states = [state for state in registry.STATES if f"on-{state}" in form]
-    wrong: dict[str, list[str]] = {} if states else {"": ["Choose at least one end that is told."]}
+    states = [state for state in registry.TOLD if f"on-{state}" in form]
+    wrong: dict[str, list[str]] = {} if states else {"": ["Choose at least one thing that is told."]}
     status, name = 422, form.get("name", "").strip()
     if not wrong:
         try:

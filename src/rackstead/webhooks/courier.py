@@ -261,12 +261,12 @@ class Sender(threading.Thread):
     def _tell(self, outcome: Outcome, answer: Answer) -> None:
         name, job = self._hook.name, outcome.job
         if answer.ok:
-            log.info("webhook %s: job %s is told, attempt %d", name, job, outcome.attempt)
+            log.info("webhook %s: %s is told, attempt %d", name, job, outcome.attempt)
         elif outcome.given_up:
-            log.error("webhook %s: job %s: given up after %d attempts: %s", name, job, outcome.attempt, answer.error)
+            log.error("webhook %s: %s: given up after %d attempts: %s", name, job, outcome.attempt, answer.error)
         else:
             again = round(outcome.again or 0.0)
-            log.warning("webhook %s: job %s: %s; tried again in %d s", name, job, answer.error, again)
+            log.warning("webhook %s: %s: %s; tried again in %d s", name, job, answer.error, again)
 
 
 @contextmanager

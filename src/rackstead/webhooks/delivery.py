@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The steps of a delivery, each one transaction that only the holder of the lease can make.
 
-The audit chain says which jobs have ended. A webhook's ends are entered as deliveries together with its cursor, so
-that each is entered once, whoever is killed; a delivery is deleted when it was made or given up.
+The audit chain says which jobs have ended, and which alerts of hardware reports are new. What a webhook wants of it is
+entered as deliveries together with its cursor, so that each is entered once, whoever is killed; a delivery is deleted
+when it was made or given up.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.show import hide_secrets
+from ansible_collections.rackstead.infra.plugins.module_utils.hardware import alarms
 from ansible_collections.rackstead.infra.plugins.module_utils.state.audit import key_of
 from ansible_collections.rackstead.infra.plugins.module_utils.state.model import AuditEntry, Lease, Query
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
@@ -58,7 +60,7 @@ class Outcome:
 
 # -- from the chain ---------------------------------------------------------------------------------
 def look(change: Change, hook: Webhook, seen: int) -> tuple[int, list[AuditEntry]]:
-    """The ends that a webhook wants on the chain's next page. Up to the entry ``seen`` there are none.
+    """The ends and alerts that a webhook wants on the chain's next page. Up to the entry ``seen`` there are none.
 
     Gives up to where the chain was looked at, and them: ``seen`` if the webhook has no room for more, or is gone.
     """
@@ -82,6 +84,8 @@ def enter(change: Change, hook: Webhook, found: list[AuditEntry], cursor: int, l
 
 
 def _wanted(hook: Webhook, entry: AuditEntry) -> bool:
+    if entry.action in alarms.ACTIONS:
+        return hook.wants_alerts
     state = ended(entry)
     return state is not None and hook.wants(state.value, str(entry.details.get("workflow", "")))
 
@@ -95,13 +99,17 @@ def _status(change: Change, hook: Webhook) -> Status | None:
 
 def _entered(change: Change, hook: Webhook, entry: AuditEntry) -> str:
     key = f"{hook.name}/{key_of(entry.seq)}"
-    job_id = entry.target.partition("/")[2]
-    record = change.find(JOB, job_id)
+    about = entry.target.partition("/")[2]
+    if entry.action in alarms.ACTIONS:
+        name, text = "hardware", alert_message(entry)
+    else:
+        record = change.find(JOB, about)
+        name, text = about, message(entry, Job.of(record) if record else None)
     now = change.now()
     body = {
-        "id": f"msg_{job_id}_{entry.seq}",
-        "job": job_id,
-        "body": message(entry, Job.of(record) if record else None),
+        "id": f"msg_{name}_{entry.seq}",
+        "job": about,  # a node where it is an alert
+        "body": text,
         "first": now,
         "next": now,
         "attempt": 0,
@@ -132,6 +140,11 @@ def message(entry: AuditEntry, job: Job | None) -> str:
     if state is JobState.CANCELLED and entry.who != ENGINE:
         data["cancelled_by"] = entry.who
     return written(f"job.{state.value}", entry.time, data)
+
+
+def alert_message(entry: AuditEntry) -> str:
+    """What is sent of a node's alerts."""
+    return written(entry.action, entry.time, {"node": entry.target.partition("/")[2], **entry.details})
 
 
 def written(kind: str, at: float, data: Mapping[str, Any]) -> str:

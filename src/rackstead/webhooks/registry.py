@@ -29,6 +29,9 @@ from .signing import new_secret
 WEBHOOK, SECRET, STATUS, DELIVERY = "webhook", "webhook-secret", "webhook-status", "webhook-delivery"
 KINDS = (WEBHOOK, SECRET, STATUS, DELIVERY)
 STATES = tuple(state.value for state in JobState if state.final)
+#: What a webhook may be told besides: news of hardware reports. Only who asks for it gets it.
+ALERT = "alert"
+TOLD = (*STATES, ALERT)
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 LONGEST_URL = 2000
 MOST_WEBHOOKS, MOST_PATTERNS = 100, 100
@@ -42,7 +45,7 @@ OVERLAP, LONGEST_OVERLAP, MOST_EARLIER = 24.0, 720.0, 3
 class Webhook:
     """``url`` is without its query, which may hold a secret. ``id`` tells it from an earlier one of this name.
 
-    ``workflows`` are shell patterns; without any, all are meant.
+    ``workflows`` are shell patterns; without any, all are meant. Alerts come from no workflow.
     """
 
     name: str
@@ -58,6 +61,10 @@ class Webhook:
     @classmethod
     def of(cls, record: Record) -> Webhook:
         return cls(record.key, **record.body)
+
+    @property
+    def wants_alerts(self) -> bool:
+        return ALERT in self.states
 
     def wants(self, state: str, workflow: str) -> bool:
         patterns = self.workflows or ["*"]
@@ -96,7 +103,7 @@ def add(
     states: Sequence[str] = (),
     workflows: Sequence[str] = (),
 ) -> tuple[Webhook, str]:
-    """Declare a webhook for the ends that come from now on. Gives it and its secret: the one time that it is seen.
+    """Declare a webhook for the ends, and the alerts if ``states`` has ``ALERT``, that come from now on. Gives it and its secret: the one time that it is seen.
 
     Raises InvalidInput, also where there is no key to seal the secret with, or Conflict where the name is taken.
     """
@@ -109,7 +116,7 @@ def add(
             raise Conflict("is there already", where=f'webhook "{name}"', hint="remove it first")
         if len(change.list(WEBHOOK, Query(limit=MOST_WEBHOOKS))) >= MOST_WEBHOOKS:
             raise Conflict(f"there are {MOST_WEBHOOKS} already, which is the most", where="webhooks")
-        chosen = [state for state in STATES if state in states] or list(STATES)
+        chosen = [state for state in TOLD if state in states] or list(STATES)
         hook = Webhook(name, told, uuid.uuid4().hex, chosen, list(workflows), change.now(), who)
         body = dict(vars(hook))
         del body["name"]
@@ -210,8 +217,8 @@ def _check(store: Store, name: str, url: str, states: Sequence[str], workflows: 
     if not re.fullmatch(NAME, name):
         problems.add("name", f'"{name}" is not valid', "1 to 63 letters, digits and _ -")
     for state in states:
-        if state not in STATES:
-            problems.add("states", f'"{state}" is not valid', ", ".join(STATES))
+        if state not in TOLD:
+            problems.add("states", f'"{state}" is not valid', ", ".join(TOLD))
     if len(workflows) > MOST_PATTERNS or not all(1 <= len(one) <= 100 and one.isprintable() for one in workflows):
         problems.add("workflows", "is not valid", f"at most {MOST_PATTERNS} names or shell patterns")
     wrong = url_problem(url)
