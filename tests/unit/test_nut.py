@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -190,6 +192,59 @@ def test_without_tls_nothing_is_asked_where_tls_is_to_be() -> None:
 def test_what_was_said_before_tls_is_not_taken_for_said_within() -> None:
     with answering(b"OK STARTTLS\n" + UPSES) as client, pytest.raises(Unreachable, match="STARTTLS"):
         client.start_tls(Deadline(5))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of its own for 127.0.0.1, with its key beside it."""
+    made = tmp_path_factory.mktemp("tls") / "upsd.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    named = ["-subj", "/CN=upsd", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{made}.key", "-out", str(made)]
+    subprocess.run([*argv, *named], check=True, capture_output=True, timeout=60)
+    return made
+
+
+@contextmanager
+def upsd_over_tls(certificate: Path) -> Iterator[int]:
+    """A server that goes over to TLS when asked to, and then lists its UPSes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_serve_tls, args=(listening, certificate), daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def _serve_tls(listening: socket.socket, certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    listening.settimeout(10)
+    connection, _ = listening.accept()
+    connection.settimeout(10)
+    with connection:
+        connection.recv(100)
+        connection.sendall(b"OK STARTTLS\n")
+        try:
+            with context.wrap_socket(connection, server_side=True) as within:
+                within.recv(100)
+                within.sendall(UPSES)
+        except OSError:
+            return  # the client found the certificate wanting, and went
+
+
+def test_within_tls_the_same_is_said(certificate: Path) -> None:
+    with (
+        upsd_over_tls(certificate) as port,
+        connect(Server("127.0.0.1", port, tls=True, ca_file=str(certificate), timeout=10)) as client,
+    ):
+        assert client.upses() == {"ups1": "settable UPS", "ups2": "scripted UPS"}
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("127.0.0.1", False), ("localhost", True)])
+def test_an_unknown_certificate_or_another_name_is_denied(certificate: Path, host: str, trusted: bool) -> None:
+    authority = str(certificate) if trusted else ""
+    with upsd_over_tls(certificate) as port, pytest.raises(Denied, match="certificate"):
+        connect(Server(host, port, tls=True, ca_file=authority, timeout=10))
 
 
 def test_a_closed_port_is_unreachable() -> None:
