@@ -88,16 +88,19 @@ def _words(verdict: Verdict) -> str:
 
 
 def _swept(told: Command, found: list[tuple[int, Verdict]]) -> int:
-    """One line for each stretch of seconds at which the mains' return gives the same margin."""
-    stretches: list[tuple[int, int, str]] = []
+    """One line for each stretch of seconds at which the mains' return ends the same way."""
+    stretches: list[tuple[int, int, str, float]] = []
     for back, verdict in found:
-        text = _words(verdict) if verdict.safe else verdict.failure
+        stopped = sum(one.action == "stop" for one in verdict.decisions)
+        text = f"{stopped} hosts stopped and started, safe" if verdict.safe else verdict.failure
         if stretches and stretches[-1][2] == text:
-            stretches[-1] = (stretches[-1][0], back, text)
+            first, _, _, spare = stretches.pop()
+            stretches.append((first, back, text, min(spare, verdict.spare)))
         else:
-            stretches.append((back, back, text))
-    for first, last, text in stretches:
-        told.terminal.show(Text(f"mains back at {first:>4} to {last:>4} s: {text}"))
+            stretches.append((back, back, text, verdict.spare))
+    for first, last, text, spare in stretches:
+        least = f" with at least {spare:.0f} seconds to spare" if spare else ""
+        told.terminal.show(Text(f"mains back at {first:>4} to {last:>4} s: {text}{least}"))
     bad = [back for back, verdict in found if not verdict.safe]
     errors = [f"{len(bad)} of {len(found)} seconds of return are not safe, the first is {bad[0]} s"] if bad else []
     margins = [{"back": back, "safe": one.safe, "spare": one.spare, "failure": one.failure} for back, one in found]

@@ -18,7 +18,7 @@ from typing import Any
 from .plan import Host, PowerPlan, Stage
 
 #: Readings that must agree before they count; a forced shutdown (FSD) counts at once.
-EVIDENCE = 1
+EVIDENCE = 2
 
 
 @dataclass(frozen=True)
