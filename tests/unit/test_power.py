@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ from ansible_collections.rackstead.infra.plugins.module_utils.power.simulate imp
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from rackstead.cli import app
 from tests.conftest import CHECKOUT
 
 DOCUMENT = yaml.safe_load((CHECKOUT / "plans/power.yml").read_text())
@@ -173,9 +176,9 @@ def test_the_example_is_safe_and_ends_as_it_began() -> None:
     assert found.safe and found.spare > 0 and found.up == ALL and found.closed
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", range(12))
 def test_whenever_the_mains_return_all_is_as_it_was(part: int) -> None:
-    for back in range(11 + part, 1500, 56):
+    for back in range(11 + part, 1500, 84):
         found = simulate(PLAN, replace(OUTAGE, outages=(Outage(BOTH, 10, back),)))
         assert found.safe and found.up == ALL and found.closed, (back, found.failure)
         told = [one.target for one in found.decisions if one.action == "stop"]
@@ -208,3 +211,37 @@ def test_a_battery_gives_less_to_more_load_and_when_old_or_cold() -> None:
     assert rated == pytest.approx(ups.watt_hours * 3600 / ups.rated_watts)
     assert runtime(ups, 100, 2 * ups.rated_watts) < runtime(ups, 100, ups.rated_watts) / 2
     assert runtime(replace(ups, temperature=5), 100, 300) < runtime(ups, 100, 300) < rated
+
+
+# -- the command -----------------------------------------------------------------------------------
+def run(*words: str) -> tuple[int, dict[str, Any]]:
+    found = CliRunner().invoke(app, ["power", *words, "--json"])
+    told = json.loads(found.stdout)
+    return told["exit_code"], told
+
+
+def test_the_command_tells_the_verdict_of_the_example() -> None:
+    code, told = run("simulate", "--scenario", str(CHECKOUT / "plans/outage.yml"))
+    assert code == 0 and told["safe"] and told["decisions"][-1]["action"] == "done"
+    code, told = run("check", str(CHECKOUT / "plans/power.yml"))
+    assert code == 0 and set(told["upses"]) == {"ups1", "ups2", "all UPSes"}
+
+
+def test_the_command_sweeps_and_fails_with_the_change_that_would_help(tmp_path: Path) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["upses"]["ups1"] = document["upses"]["ups2"] = {"watt_hours": 60, "critical": 0}
+    document["stages"][0] |= {"on_battery": 3000, "runtime": 0}
+    (tmp_path / "power.yml").write_text(yaml.safe_dump(document))
+    case = {"plan": "power.yml", "outages": [{"upses": list(BOTH), "lost": 0, "back": 3000}]}
+    (tmp_path / "outage.yml").write_text(yaml.safe_dump(case))
+    code, told = run("simulate", "--scenario", str(tmp_path / "outage.yml"))
+    assert code == 1 and told["errors"][1].startswith("the smallest change: stages[0] (cluster): on_battery ")
+    case["outages"] = [{"upses": list(BOTH), "lost": 0, "back": 60}]
+    (tmp_path / "outage.yml").write_text(yaml.safe_dump(case))
+    code, told = run("simulate", "--scenario", str(tmp_path / "outage.yml"), "--sweep")
+    assert code == 0 and [one["back"] for one in told["margins"]] == list(range(1, 61))
+
+
+def test_a_file_that_is_none_is_bad_usage(tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["power", "check", str(tmp_path / "none.yml")])
+    assert found.exit_code == 2 and "cannot be read" in " ".join(found.output.split())

@@ -92,7 +92,7 @@ def simulate(plan: PowerPlan, scenario: Scenario) -> Verdict:
     now = 0
     for now in range(scenario.lasts + 1):
         world.tick(now)
-        if world.failure or (now > last + 3 * plan.poll and world.quiet()):
+        if world.failure or (now > last + 3 * plan.poll and world.quiet()) or world.settled(now):
             break
     if not world.failure and not world.quiet() and not world.on_battery_for_good(now):
         world.failure = f"after {now} s not everything is up: {', '.join(sorted(set(plan.hosts) - world.running))}"
@@ -210,6 +210,14 @@ class _World:
     def quiet(self) -> bool:
         """Whether all is up and nothing is left to do."""
         return self.running == set(self.plan.hosts) and not self.state.orders and not self.stopping and not self.cut
+
+    def settled(self, now: int) -> bool:
+        """Whether nothing can happen any more: the mains stay away, and what runs does not need them."""
+        if any(one.lost >= now or one.back for one in self.scenario.outages):
+            return False
+        if self.stopping or self.starting or self.cut:
+            return False
+        return all(any(self.mains(ups, now) for ups in self.plan.hosts[name].feeds) for name in self.running)
 
     def on_battery_for_good(self, now: int) -> bool:
         """Whether hosts are off because their mains never came back."""
