@@ -22,6 +22,7 @@ from .cli_bios import register as register_bios
 from .cli_fleet import register as register_fleet
 from .cli_hardware import register as register_hardware
 from .cli_jobs import register as register_jobs
+from .cli_power import register as register_power
 from .cli_provision import register as register_provision
 from .cli_remote import register as register_remote
 from .cli_server import register as register_server
@@ -577,6 +578,7 @@ def version(job: Job) -> int:
 
 register_provision(app, SERVERS)
 register_bios(app, SERVERS)
+register_power(app, SERVERS)
 register_hardware(app, HOSTS)
 register_system(app, HOSTS)
 register_fleet(app, HOSTS, JOBS)
