@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, Rackstead contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks about clusters, killed with -9 as a command of MicroK8s or snap ends, and run again.
+
+The machines are folders of this host. With ``RACKSTEAD_KILLS=1`` in the environment the playbooks are killed after every
+single command, with ``RACKSTEAD_KILLS=10`` after every tenth, one run for each; else once, where most is at stake.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.config import PENDING
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
+from testbed.ansible import LOCAL, Playbooks, PlayResult
+from testbed.microk8s import FAST, STANDIN, Lab
+
+KILLING = STANDIN.with_name("microk8s_killing")
+#: Kill after every so many commands; 0 is for one kill at the command that a case names.
+EVERY = int(os.environ.get("RACKSTEAD_KILLS", "0"))
+#: Word of the environment by which a run's processes are known.
+RUN = "MICROK8S_KILLED_RUN"
+
+
+def host(client: MicroK8s, number: int) -> dict[str, Any]:
+    """A machine as a host of a play: its modules run under its own name, with its own machine-id."""
+    assert isinstance(client.runner, Local)
+    home, name = Path(client.snap_command).parent, client.hostname
+    for command in (client.snap_command, client.command):
+        if Path(command).is_symlink():
+            Path(command).unlink()
+            Path(command).symlink_to(KILLING)
+    identity = home / "machine-id"
+    identity.write_text(f"{number:032x}\n")
+    mine = {key: value for key, value in client.runner.env.items() if key.startswith("MICROK8S_STANDIN_")}
+    words = shlex.join([*(f"{key}={value}" for key, value in mine.items()), sys.executable])
+    bind = f"{{ [ ! -e /etc/machine-id ] || mount --bind {shlex.quote(str(identity))} /etc/machine-id; }}"
+    inner = f'hostname {name} && {bind} && exec env {words} "$@"'
+    python = home / "python"
+    python.write_text(f'#!/bin/sh\nexec unshare --uts --mount sh -c {shlex.quote(inner)} sh "$@"\n')
+    python.chmod(0o755)
+    return {
+        **LOCAL,
+        "ansible_python_interpreter": str(python),
+        "ansible_remote_tmp": str(home / "tmp"),
+        "microk8s_command": client.command,
+        "microk8s_snap_command": client.snap_command,
+        "microk8s_data_dir": str(client.data),
+        "microk8s_address": f"10.0.0.{number}",
+    }
+
+
+class Site:
+    """Machines, and one playbook that is killed and run again."""
+
+    def __init__(self, folder: Path, playbook: str, variables: dict[str, Any]) -> None:
+        self.lab = Lab(folder / "state", FAST)
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.folder, self.playbook = folder, playbook
+        usual = {"rackstead_host": "all", "microk8s_hosts_file": False, "microk8s_wait": 120, "microk8s_drain_wait": 60}
+        self.variables = {**usual, **variables}
+
+    def add(self, clients: dict[str, MicroK8s], **variables: Any) -> None:
+        for name, client in clients.items():
+            self.hosts[name] = {**host(client, len(self.hosts) + 1), **variables}
+
+    def play(self, run: str = "none") -> PlayResult:
+        plays = Playbooks(self.folder / "plays", {})
+        inventory = self.folder / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
+        name = f"rackstead.infra.{self.playbook}"
+        words = ["ansible-playbook", name, "-i", str(inventory), "-e", json.dumps(self.variables)]
+        here = self.folder / "plays" / run
+        return plays.run(words, here, env={RUN: run})
+
+    def killed(self, **when: Any) -> bool:
+        """Run the playbook until it is killed; false where it came to its end before."""
+        run = secrets.token_hex(8)
+        if "after" in when:
+            when["after"] += len(self.lab.state["log"])
+        order = self.lab.folder / "kill"
+        order.write_text(json.dumps({"run": f"{RUN}={run}", **when}))
+        ended = self.play(run)
+        if order.exists():
+            order.unlink()
+            ended.ok()
+            return False
+        assert ended.rc == -signal.SIGKILL, f"{ended.rc}\n{ended.stdout}\n{ended.stderr}"
+        return True
+
+
+@dataclass(frozen=True)
+class Case:
+    """A playbook, on what it is run, what has to be true at its end, and the command after which killing hurts most."""
+
+    site: Callable[[Path], Site]
+    holds: Callable[[Site], None]
+    command: str
+
+
+def bare(folder: Path) -> Site:
+    """A machine that is to be a cluster, and a worker for it."""
+    given = {"microk8s_addons": [{"name": "dns"}], "microk8s_arguments": {"kubelet": {"--max-pods": "200"}}}
+    site = Site(folder, "setup_cluster", given)
+    site.add({"n1": site.lab.machine("n1", 1)})
+    site.add({"n2": site.lab.machine("n2", 2)}, microk8s_worker=True)
+    return site
+
+
+def set_up(site: Site) -> None:
+    cluster = site.lab.cluster("n1")
+    assert {name: node["worker"] for name, node in cluster["nodes"].items()} == {"n1": False, "n2": True}
+    assert site.lab.cluster("n2")["id"] == cluster["id"]
+    assert site.lab.roles("n1") == {"n1": "voter"}
+    assert "dns" in cluster["addons"]
+    for name in ("n1", "n2"):
+        machine = site.lab.state["machines"][name]
+        assert machine["running"] and machine["channel"] == "1.32/stable"
+        args = site.folder / name / "data/current/args"
+        assert "--max-pods=200" in (args / "kubelet").read_text().split()
+        assert not (args / PENDING).exists()
+
+
+def formed(folder: Path) -> Site:
+    """Three nodes, of which somebody has cordoned one."""
+    only = [] if EVERY else ["n3"]
+    site = Site(folder, "upgrade", {"microk8s_channel": "1.33/stable", "microk8s_nodes": only})
+    site.add(site.lab.formed(3))
+    with site.lab.truth() as state:
+        state["clusters"]["c"]["nodes"]["n2"].update(cordoned=True, annotations={"by": "somebody"})
+    return site
+
+
+def upgraded(site: Site) -> None:
+    cluster = site.lab.cluster("n1")
+    assert {name: node["cordoned"] for name, node in cluster["nodes"].items()} == {"n1": False, "n2": True, "n3": False}
+    assert [node["annotations"] for node in cluster["nodes"].values()] == [{}, {"by": "somebody"}, {}]
+    assert site.lab.roles("n1") == {"n1": "voter", "n2": "voter", "n3": "voter"}
+    assert not cluster["lost"], "the quorum was lost on the way"
+    for name, machine in site.lab.state["machines"].items():
+        new = name in (site.variables["microk8s_nodes"] or site.hosts)
+        assert machine["running"] and machine["channel"] == ("1.33/stable" if new else "1.32/stable")
+
+
+CASES = {
+    "setup_cluster": Case(bare, set_up, "microk8s join"),
+    "upgrade": Case(formed, upgraded, "microk8s kubectl cordon"),
+}
+
+
+def kill_and_run_again(case: Case, folder: Path, **when: Any) -> bool:
+    """Whether it was killed before its end. What has to be true at the end is, either way."""
+    site = case.site(folder)
+    killed = site.killed(**when)
+    if killed:
+        site.play("again").ok()
+    case.holds(site)
+    return killed
+
+
+@pytest.mark.timeout(14400 if EVERY else 300)
+@pytest.mark.parametrize("name", CASES)
+def test_a_killed_playbook_is_run_again(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    if not EVERY:
+        assert kill_and_run_again(case, tmp_path, command=case.command)
+        return
+    for number in itertools.count(1, EVERY):
+        if not kill_and_run_again(case, tmp_path / str(number), after=number):
+            assert number > 1
+            return
