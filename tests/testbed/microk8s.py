@@ -17,7 +17,6 @@ from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
-from testbed.ansible import LOCAL
 
 from .ansible import LOCAL
 
