@@ -24,7 +24,7 @@ PLAYBOOKS = sorted(path.stem for path in (TOP / "playbooks").glob("*.yml"))
 #: Roles declare the variables of these themselves: provider and microk8s.
 BY_ROLE = {
     "init",
-    *("setup_cluster", "add_node", "remove_node", "upgrade", "scan"),
+    *("setup_cluster", "add_node", "remove_node", "upgrade", "scan", "shutdown_cluster", "start_cluster"),
 }
 SPECIFIED = [name for name in PLAYBOOKS if name not in BY_ROLE]
 #: Playbooks whose variables are declared under the name of their workflow.
