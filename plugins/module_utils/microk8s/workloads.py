@@ -80,7 +80,10 @@ class Kept:
         document = json.loads(text)
         if not (isinstance(document, dict) and isinstance(document.get("by"), dict) and document["by"]):
             raise ValueError("no reasons")
-        if any(type(one) is not int or one < 0 for one in (document.get("was"), *document["by"].values())):
+        if any(
+            isinstance(one, bool) or not isinstance(one, int) or one < 0
+            for one in (document.get("was"), *document["by"].values())
+        ):
             raise ValueError("no counts")
         return Kept(document["was"], document["by"])
 

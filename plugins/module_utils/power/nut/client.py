@@ -103,9 +103,9 @@ class Client:
         """Go over to TLS, and check the certificate and the name in it."""
         try:
             answer = self._ask("STARTTLS", deadline)
-        except Refused as error:
+        except Refused:
             hint = "give upsd a certificate (CERTFILE in upsd.conf)"
-            raise Unsupported("upsd offers no TLS", where=str(self._server), hint=hint) from error
+            raise Unsupported("upsd offers no TLS", where=str(self._server), hint=hint) from None
         if answer != ["OK", "STARTTLS"] or self._buffer:
             raise self._broken("its answer to STARTTLS is not one")
         try:
@@ -186,7 +186,7 @@ class Client:
             if len(self._buffer) > LONGEST_LINE or self._read > LONGEST_ANSWER:
                 raise self._broken("it says more than any upsd does")
             self._receive(deadline)
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        line, _newline, self._buffer = self._buffer.partition(b"\n")
         try:
             found = words(line.decode())
         except ValueError as error:
