@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 from rich.text import Text
 
 from .answers import Exit
@@ -30,6 +29,8 @@ def register(app: typer.Typer, panel: str) -> None:
 
 def _document(path: Path, option: str) -> Any:
     """The YAML document of a file, or a line that says why there is none."""
+    import yaml  # whoever asks for help only does not wait for it
+
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
