@@ -151,7 +151,9 @@ def read(pid: int, name: str) -> bytes:
 
 
 def state(pid: int) -> str:
-    return read(pid, "stat").rpartition(b")")[2].split()[:1][0].decode() if read(pid, "stat") else "X"
+    """The letter of its state; X for one that is gone, also if it goes between two looks."""
+    told = read(pid, "stat").rpartition(b")")[2].split()
+    return told[0].decode() if told else "X"
 
 
 @pytest.fixture
