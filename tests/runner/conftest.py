@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,13 @@ def state(pid: int) -> str:
     return told[0].decode() if told else "X"
 
 
+def end(family: Iterable[int]) -> None:
+    """Kill processes; those that ended by themselves meanwhile are gone as well."""
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def rackstead(tmp_path: Path, project: Project) -> Iterator[CommandLine]:
     """``rackstead(*words)`` runs the command line; whatever it leaves running ends with the test."""
@@ -167,5 +176,4 @@ def rackstead(tmp_path: Path, project: Project) -> Iterator[CommandLine]:
         else:
             running.kill()
             running.communicate()
-    for pid in commands.family():
-        os.kill(pid, 9)
+    end(commands.family())

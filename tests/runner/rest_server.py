@@ -20,7 +20,7 @@ import httpx
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 
 from tests.conftest import CHECKOUT
-from tests.runner.conftest import pids, read, state
+from tests.runner.conftest import end, pids, read, state
 
 SECONDS = 60.0
 WORKFLOWS = CHECKOUT / "tests/runner/workflows"
@@ -159,8 +159,7 @@ class Server:
         """Leave nothing running, however the test went."""
         if self.process.poll() is None:
             self.stop()
-        for pid in self.family():
-            os.kill(pid, signal.SIGKILL)
+        end(self.family())
 
 
 def parsed(lines: Iterator[str]) -> Iterator[dict[str, Any]]:

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pexpect
 import pytest
+
+from tests.runner.conftest import read
 
 if TYPE_CHECKING:
     from tests.runner.conftest import CommandLine
@@ -351,7 +352,7 @@ def waiting(rackstead: CommandLine) -> bool:
 def test_ctrl_c_ends_every_process_and_gives_the_terminal_back(rackstead: CommandLine) -> None:
     child = rackstead.terminal("apply", rackstead.plan(PATIENT), "-e", f"token={SECRET}")
     child.expect_exact("waiting for command test")
-    told = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in rackstead.family()]
+    told = [read(pid, "cmdline") for pid in rackstead.family()]
     assert len(told) > 2 and sum(SECRET.encode() in argv for argv in told) == 1  # the one the user typed
     child.sendintr()
     child.expect(pexpect.EOF)

@@ -29,7 +29,7 @@ from rackstead.jobs.model import Job, JobState
 from rackstead.jobs.service import Order, Service, open_jobs
 from rackstead.jobs.workflows import Catalog
 from tests.conftest import CHECKOUT
-from tests.runner.conftest import pids, read, state
+from tests.runner.conftest import end, pids, read, state
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 SEED = int(os.environ.get("RACKSTEAD_TEST_SEED", "20261122"))
@@ -116,8 +116,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield found
     with starter:
         starter.kill()
-    for pid in found.family():
-        os.kill(pid, signal.SIGKILL)
+    end(found.family())
     store.close()
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -129,7 +130,8 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.Po
     assert parent.stdout is not None and parent.stdout.readline() == "ready\n"
     yield cookie, parent
     for pid in with_variable(f"FAMILY={cookie}"):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.kill(pid, signal.SIGKILL)
     parent.wait()
 
 
@@ -138,10 +140,15 @@ def with_variable(pair: str) -> list[int]:
 
 
 def has(pid: int, pair: str) -> bool:
+    return pair.encode() in said(pid, "environ").split(b"\0")
+
+
+def said(pid: int, name: str) -> bytes:
+    """A file of a process; nothing where it is gone."""
     try:
-        return pair.encode() in (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
+        return (Path("/proc") / str(pid) / name).read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
@@ -157,8 +164,8 @@ def test_the_whole_family_ends_and_the_daemon_stays(family: tuple[str, subproces
     cookie, _parent = family
 
     def programs() -> list[str]:
-        found = [Path(f"/proc/{pid}/cmdline") for pid in with_variable(f"FAMILY={cookie}")]
-        return [path.read_text().strip("\0").replace("\0", " ") for path in found if path.exists()]
+        found = [said(pid, "cmdline") for pid in with_variable(f"FAMILY={cookie}")]
+        return [words.decode().strip("\0").replace("\0", " ") for words in found if words]
 
     # All of them run what they are to run; the one that sleeps for a second has set its trap.
     everybody = {"sleep 1", *(f"sleep {number}" for number in range(300, 304))}
