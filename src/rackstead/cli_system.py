@@ -134,7 +134,12 @@ def listed(path: Path, limit: str | None) -> list[Host]:
     if not names:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise InvalidInput([f"-i: {path} names no host; {said[-1] if said else 'it is empty'}"])
-    return told(path, {name: hosts.get(name, {}) for name in names})
+    return told(path, {name: {key: bare(value) for key, value in hosts.get(name, {}).items()} for name in names})
+
+
+def bare(value: Any) -> Any:
+    """A variable without the mark that ``ansible-inventory`` puts on text that is no template."""
+    return value.get("__ansible_unsafe", value) if isinstance(value, dict) else value
 
 
 def names_of(document: Mapping[str, Any]) -> list[str]:

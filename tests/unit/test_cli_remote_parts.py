@@ -17,7 +17,7 @@ import yaml
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput
 from rich.console import Console
 
-from rackstead import view
+from rackstead import cli_system, view
 from rackstead.blocks import Block, spread
 from rackstead.jobs import documents
 from rackstead.progress import STILL, Tally, step_of_text
@@ -222,3 +222,11 @@ def test_a_block_stands_for_its_options() -> None:
     made = spread(work, hidden=("told",))
     assert list(inspect.signature(made).parameters) == ["name", "one", "two", "last"]
     assert made(name="x", one="111", two=5, last=True, told="told") == 8
+
+
+def test_an_address_that_the_inventory_marks_as_no_template_is_sent_as_it_is(tmp_path: Path) -> None:
+    """As ``ansible-inventory`` prints what an inventory plugin or a file gives with ``!unsafe``."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {a: {ansible_host: !unsafe 192.0.2.7, ansible_user: root}, b: {}}}\n")
+    found = [(one.name, one.address, one.user) for one in cli_system.listed(inventory, None)]
+    assert found == [("a", "192.0.2.7", "root"), ("b", "b", "")]
