@@ -63,6 +63,7 @@ class Request:
     ``environment`` goes on top of this process's own; ``variable_files`` are ``-e @file``.
     Values of ``variables`` are taken as they are; those of ``templates`` may hold Jinja2 expressions.
     Without an ``inventory`` there is the one that RACKSTEAD_INVENTORY names, and this machine as localhost.
+    ``hosts`` are groups of an inventory, whose text is literal, beside this machine and in place of those.
     ``cookie`` marks the run's processes. ``forks`` is on how many hosts the playbook works at once, 0: as many as
     Ansible's own settings say.
     """
@@ -78,6 +79,7 @@ class Request:
     limit: str = ""
     tags: tuple[str, ...] = ()
     inventory: str = ""
+    hosts: Mapping[str, Any] = field(default_factory=dict)
     #: documents that variables name as files, by variable; their text is literal too
     documents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cookie: str = ""
@@ -149,15 +151,16 @@ def _play(request: Request, private: Path, cookie: str, follow: Path, listen: Li
         listen(event)
         return False  # nothing of it stays on disk
 
-    inventory = write_inventory(private, str(private / "tmp"))
+    inventory = write_inventory(private, str(private / "tmp"), request.hosts)
     write_variables(private, request)
     before = read_documents(private, request)
+    environment = _environment(request, private, cookie, follow)
     with ended_at_once():
         runner = play(
             private_data_dir=str(private),
             playbook=request.playbook if _is_whole(request.playbook) else f"{NAMESPACE}.{request.playbook}",
-            inventory=request.inventory or inventory_for(inventory, request.environment),
-            envvars=_environment(request, private, cookie, follow),
+            inventory=str(inventory) if request.hosts else request.inventory or inventory_for(inventory, environment),
+            envvars=environment,
             cmdline=options_of(request) or None,
             settings={"pexpect_timeout": 1, "suppress_output_file": True},
             event_handler=on_event,
@@ -282,8 +285,8 @@ def _collection_trees() -> str:
     return os.pathsep.join([str(own), *DEFAULT_TREES]) if rivals else ""
 
 
-def write_inventory(private: Path, temporary: str) -> Path:
-    """The machine itself, with the Python that runs Ansible and temporary files that end with the run."""
+def write_inventory(private: Path, temporary: str, hosts: Mapping[str, Any] | None = None) -> Path:
+    """The machine itself, with the Python that runs Ansible and temporary files that end with the run; and hosts."""
     local = {
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -291,7 +294,10 @@ def write_inventory(private: Path, temporary: str) -> Path:
     }
     path = private / "inventory" / "hosts.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"all": {"hosts": {"localhost": local}}}))
+    path.touch(mode=0o600)
+    plain = not any(sign in json.dumps(hosts or {}) for sign in TEMPLATE_SIGNS)
+    whole = {"hosts": {"localhost": local}, **({"children": _literal(hosts)} if hosts else {})}
+    path.write_text(json.dumps({"all": whole}) if plain else _yaml({"all": whole}))  # Ansible tries both
     return path
 
 

@@ -31,13 +31,14 @@ def build_hosts(nodes: Sequence[Body], clusters: Sequence[Body]) -> list[Host]:
     return [_host(node, variables.get(node["cluster"], {})) for node in nodes]
 
 
-def cluster_group(name: str) -> str:
-    """The group that a cluster is, as Ansible writes it: names that differ may be one group."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", f"cluster_{name}")
+def group_name(kind: str, value: str) -> str:
+    """A group as Ansible writes it, such as cluster_lab: names that differ may be one group."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"{kind}_{value}")
 
 
 def _host(node: Body, shared: Body) -> Host:
     own = {name: node[field] for name, field in SSH.items() if node[field]}
+    own |= {"ansible_become": True} if node.get("become") else {}  # which older records do not have
     told = {f"rackstead_{field}": node[field] for field in ("id", "cluster", "labels", "mac") if node[field]}
     if node["bmc"]["address"]:
         told["rackstead_bmc"] = node["bmc"]

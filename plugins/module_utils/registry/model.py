@@ -30,6 +30,7 @@ NODE: Body = {
     "user": "",
     "port": 0,
     "key_file": "",
+    "become": False,
     "worker": False,
     "cluster": "",
     "labels": {},

@@ -254,6 +254,9 @@ class Launch(Elsewhere):
         lines += [
             f"{name}: {one} is a document, and AWX takes paths only; give it a path that AWX has" for one in whole
         ]
+        lines += (
+            ["the registry of nodes is not an inventory of AWX; run it on a local worker"] if self._job.registry else []
+        )
         lines += [f"{name}: asks for {one} at launch" for one in told.get("passwords_needed_to_start") or ()]
         if lines:
             raise InvalidInput(lines)

@@ -79,8 +79,8 @@ def _transmitted(private: Path, place: Path, playbook: str, inventory: Path, run
 
 def _inventory(request: Request, place: Path) -> Path:
     """The inventory in the directory that is sent."""
-    if not request.inventory:
-        return write_inventory(place, "{{ lookup('ansible.builtin.env', 'ANSIBLE_LOCAL_TEMP') }}")
+    if request.hosts or not request.inventory:
+        return write_inventory(place, "{{ lookup('ansible.builtin.env', 'ANSIBLE_LOCAL_TEMP') }}", request.hosts)
     given, there = Path(request.inventory), place / "inventory"
     if given.is_dir():
         _copy(given, there)

@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.store import
 
 from ..executors import ByNode, Executor
 from ..executors.local import Local
+from ..fleet.hosts import inventory_of
+from ..fleet.service import Fleet
 from ..processes import NOBODY, end_all
 from ..tracing import traces
 from .events import EventLog
@@ -271,11 +273,17 @@ class Engine:
         after = self.ledger.end(job, verdict, telling.rest())
         if self._traces and after.state.final:
             self._traces.job(after, folder)
+        try:
+            Fleet(self.service, after.who).scanned(after)
+        except RacksteadError as error:
+            log.warning("job %s: what it found of clusters is not kept: %s", after.id, error)
         return after
 
     def _attempt(self, job: Job, given: Given, folder: Path) -> Verdict:
         try:
             workflow = self.service.catalog.get(job.workflow)
+            if job.registry:
+                workflow = replace(workflow, hosts=inventory_of(self.service.store))
             attempt = self.executor.attempt(job, workflow, given.variables(), folder)
         except RacksteadError as error:
             return Verdict(End.REFUSED, error=str(error))

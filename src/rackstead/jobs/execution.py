@@ -208,6 +208,7 @@ def request_of(job: Job, workflow: Workflow, variables: Mapping[str, Any]) -> Re
         limit=job.limit,
         tags=tuple(job.tags),
         inventory=workflow.inventory,
+        hosts=workflow.hosts,
         environment={JOB_VARIABLE: job.id},
         variable_files=site_files(workflow.name),
         cookie=job.cookie,

@@ -87,6 +87,8 @@ class Job:
     traceparent: str = ""
     #: of Receptor, where it runs; else the worker's executor runs it
     node: str = ""
+    #: whether the hosts are those of the registry, as they are when it runs
+    registry: bool = False
     #: of the record, not in its body
     version: int = 0
 

@@ -61,6 +61,8 @@ class Order:
     schedule: str = ""
     traceparent: str = ""
     node: str = ""
+    #: whether the hosts are those of the registry of nodes, in place of the workflow's inventory
+    registry: bool = False
 
 
 class Service:
@@ -288,6 +290,7 @@ def enter(change: Change, order: Order, workflow: Workflow, variables: dict[str,
         schedule=order.schedule,
         traceparent=order.traceparent,
         node=order.node or workflow.node,
+        registry=order.registry,
     )
     put_input(change, job.id, masked, variables)
     if order.idempotency_key:
@@ -332,6 +335,7 @@ def _digest(order: Order, workflow: Workflow) -> str:
     """Tells one order from another; secrets are left out."""
     masked = workflow.masked(order.variables)
     whole = [workflow.name, masked, order.check, order.limit, list(order.tags), order.node]
+    whole += ["registry"] if order.registry else []
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -64,6 +64,7 @@ class Workflow:
 
     ``target`` holds names of variables whose values name what a job touches, and words, in which a variable in
     braces stands for its value; ``{servers.id|name}`` stands for that field of each entry of a list, in words of its own.
+    ``hosts`` are groups of an inventory that count in place of ``inventory``, for a job that is to have them.
     ``forks`` is on how many hosts a playbook works at once, 0: as many as Ansible's own settings say.
     """
 
@@ -79,6 +80,7 @@ class Workflow:
     backoff: float = 5.0
     role: str = "operator"
     inventory: str = ""
+    hosts: Mapping[str, Any] = field(default_factory=dict, repr=False)
     node: str = ""
     forks: int = 0
 
