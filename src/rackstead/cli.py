@@ -19,7 +19,7 @@ import typer
 from . import answers, completing, view
 from .answers import Exit
 from .cli_bios import register as register_bios
-from .cli_fleet import register as register_fleet
+from .cli_cluster import register as register_fleet
 from .cli_hardware import register as register_hardware
 from .cli_jobs import register as register_jobs
 from .cli_power import register as register_power

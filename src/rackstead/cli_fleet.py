@@ -1,26 +1,24 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands ``node`` and ``cluster``: the registry of both, and the playbooks of a cluster with it as inventory."""
+"""The commands ``node`` and ``cluster`` that look after the registry of both."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import answers, cli_jobs, view_fleet
+from . import cli_jobs, view_fleet
 from .answers import Exit
 from .blocks import STYLE, Block, Where, refuse_at_a_server, registered
-from .cli_state import opened, url_of
-from .options import EXTRA, BadUsage, command, extra_variables, not_through_a_server, place_option
+from .cli_state import opened
+from .options import EXTRA, BadUsage, extra_variables
 from .options import Job as Command
-from .run import Outcome, private_directory
 
 if TYPE_CHECKING:
     from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
@@ -38,14 +36,8 @@ cluster = typer.Typer(
 operation = typer.Typer(
     help="Jobs, by another name.", epilog="Example: rackstead operation list --state-of running", **STYLE
 )
-#: Stores that are paths: a playbook, which runs elsewhere, has to be told the whole one.
-PATHS = ("file", "sqlite", "surrealkv")
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name or id.")]
 ClusterName = Annotated[str, typer.Argument(metavar="CLUSTER", help="The cluster's name or id.")]
-State = Annotated[str, place_option("--state", "URL", "The state store. (RACKSTEAD_STATE)")]
-Check = Annotated[bool, typer.Option("--check", "--dry-run", help="Show what would be done, and do nothing.")]
-Diff = Annotated[bool, typer.Option("--diff", help="Show the differences line by line.")]
-Become = Annotated[bool, typer.Option("--become", "-b", help="Become root on the nodes, by sudo.")]
 
 
 def _option(*names: str, metavar: str, text: str) -> Any:
@@ -85,44 +77,87 @@ class Bmc(Block):
     bmc_protocol: Annotated[str, _option("--bmc-protocol", metavar="NAME", text="ipmi or redfish.")] = ""
     bmc_username: Annotated[str, _option("--bmc-username", metavar="USER", text="The user at the BMC.")] = ""
 
+    def given(self) -> dict[str, str]:
+        return {"address": self.bmc_address, "protocol": self.bmc_protocol, "username": self.bmc_username}
+
+
+@dataclass(frozen=True)
+class Reach(Block):
+    """How a node is reached, and what is said of it."""
+
+    ip: Annotated[str, _option("--ip", "--address", metavar="ADDRESS", text="Its address. (default: the name)")] = ""
+    user: Annotated[str, _option("--user", "-u", metavar="USER", text="Who logs in there.")] = ""
+    key_path: Annotated[
+        str, _option("--key-path", "--key-file", metavar="FILE", text="The private SSH key: its path alone is kept.")
+    ] = ""
+    port: Annotated[int, _option("--port", metavar="PORT", text="SSH's. (default: 22)")] = 0
+    become: Annotated[
+        bool | None, typer.Option("--become/--no-become", help="Who logs in becomes root by sudo.", show_default=False)
+    ] = None
+    of: Annotated[str, _option("--cluster", metavar="CLUSTER", text="The cluster it is for: name or id.")] = ""
+    worker: Annotated[
+        bool | None,
+        typer.Option("--worker/--no-worker", help="Without a part in the control plane.", show_default=False),
+    ] = None
+    label: Annotated[list[str] | None, _option("--label", "-l", metavar="KEY=VALUE", text="A label. Repeatable.")] = (
+        None
+    )
+    mac: Annotated[str, _option("--mac", metavar="MAC", text="Its network card's, to wake it by.")] = ""
+
+    def given(self, bmc: Bmc) -> dict[str, Any]:
+        """What was said, and nothing else."""
+        found: dict[str, Any] = {
+            "address": self.ip,
+            "user": self.user,
+            "port": self.port,
+            "key_file": whole_path(self.key_path),
+            "cluster": self.of,
+            "labels": labels_of(self.label or []),
+            "mac": self.mac,
+            "bmc": {name: value for name, value in bmc.given().items() if value},
+        }
+        switches = {"become": self.become, "worker": self.worker}
+        return {name: value for name, value in found.items() if value} | {
+            name: value for name, value in switches.items() if value is not None
+        }
+
 
 @registered(node, "node add", epilog="Example: rackstead node add --hostname node1 --ip 192.0.2.11 --user pi")
 def node_add(
     told: Command,
     where: Where,
+    reach: Reach,
     bmc: Bmc,
     hostname: Annotated[str, _option("--hostname", "--name", metavar="NAME", text="Its name.")],
-    ip: Annotated[str, _option("--ip", "--address", metavar="ADDRESS", text="Its address. (default: the name)")] = "",
-    user: Annotated[str, _option("--user", "-u", metavar="USER", text="Who logs in there.")] = "",
-    key_path: Annotated[
-        str, _option("--key-path", "--key-file", metavar="FILE", text="The private SSH key: its path alone is kept.")
-    ] = "",
-    port: Annotated[int, _option("--port", metavar="PORT", text="SSH's. (default: 22)")] = 0,
-    of: Annotated[str, _option("--cluster", metavar="CLUSTER", text="The cluster it is for: name or id.")] = "",
-    worker: Annotated[bool, typer.Option("--worker", help="Without a part in the control plane.")] = False,
-    label: Annotated[
-        list[str] | None, _option("--label", "-l", metavar="KEY=VALUE", text="A label. Repeatable.")
-    ] = None,
-    mac: Annotated[str, _option("--mac", metavar="MAC", text="Its network card's, to wake it by.")] = "",
 ) -> int:
     """Enter a node in the registry. Touches no machine."""
-    given = {
-        "name": hostname,
-        "address": ip,
-        "user": user,
-        "port": port,
-        "key_file": whole_path(key_path),
-        "worker": worker,
-        "cluster": of,
-        "labels": labels_of(label or []),
-        "mac": mac,
-        "bmc": {"address": bmc.bmc_address, "protocol": bmc.bmc_protocol, "username": bmc.bmc_username},
-    }
     with fleet(where, "node add") as registry:
-        added = registry.add_node(given)
+        added = registry.add_node({"name": hostname, **reach.given(bmc)})
         warnings = _warnings(registry, added["cluster"])
     told.terminal.show(f"{added['name']} is node {added['id']}")
     return _end(told, {"node": added}, warnings)
+
+
+@registered(node, "node change", epilog="Example: rackstead node change node1 --cluster lab --become")
+def node_change(
+    told: Command,
+    name: NodeName,
+    where: Where,
+    reach: Reach,
+    bmc: Bmc,
+    member: Annotated[bool, typer.Option("--member", help="Also to another cluster than it is in.")] = False,
+) -> int:
+    """Change what the registry has of a node; what is not named stays. Touches no machine."""
+    given = reach.given(bmc)
+    if not given:
+        raise BadUsage("node change: nothing is to be changed; rackstead node change --help names what can be")
+    with fleet(where, "node change") as registry:
+        if "labels" in given:
+            given["labels"] = {**registry.node(name)["labels"], **given["labels"]}
+        changed = registry.change_node(name, given, member=member)
+        warnings = _warnings(registry, changed["cluster"])
+    told.terminal.show(view_fleet.facts(changed))
+    return _end(told, {"node": changed}, warnings)
 
 
 def whole_path(text: str) -> str:
@@ -194,6 +229,29 @@ def cluster_add(
     return told.end(Exit.OK, [], {"cluster": added})
 
 
+@registered(cluster, "cluster change", epilog="Example: rackstead cluster change lab -e microk8s_channel=1.33/stable")
+def cluster_change(
+    told: Command,
+    name: ClusterName,
+    where: Where,
+    description: Annotated[str | None, _option("--description", metavar="TEXT", text="What it is for.")] = None,
+    extra: Annotated[list[str] | None, EXTRA] = None,
+) -> int:
+    """Change what the registry has of a cluster; variables that are not named stay. Touches no machine."""
+    variables, files = extra_variables(extra or [])
+    if files:
+        raise BadUsage("-e: what is kept with a cluster is not read from a file; allowed: key=value, a JSON object")
+    if description is None and not variables:
+        raise BadUsage("cluster change: nothing is to be changed; give --description or -e")
+    with fleet(where, "cluster change") as registry:
+        given: dict[str, Any] = {} if description is None else {"description": description}
+        if variables:
+            given["variables"] = {**registry.cluster(name)["variables"], **variables}
+        changed = registry.change_cluster(name, given)
+    told.terminal.show(view_fleet.facts(changed))
+    return told.end(Exit.OK, [], {"cluster": changed})
+
+
 @registered(cluster, "cluster list", epilog="Example: rackstead cluster list")
 def cluster_list(told: Command, where: Where) -> int:
     """All clusters of the registry."""
@@ -239,82 +297,3 @@ def _end(told: Command, content: dict[str, Any], warnings: list[str]) -> int:
     for line in warnings:
         told.terminal.note(f"warning: {line}")
     return told.end(Exit.OK, [], {**content, "warnings": warnings})
-
-
-# -- what is done to them --------------------------------------------------------------------------
-@command(cluster, epilog="Example: rackstead cluster setup lab --become")
-def setup(
-    job: Command, name: ClusterName, become: Become = False, check: Check = False, diff: Diff = False, state: State = ""
-) -> int:
-    """Make a cluster of its nodes, or bring it to what the registry says; does nothing where all is well."""
-    not_through_a_server(job, "cluster setup")
-    title = "Comparing" if check else "Setting up"
-    told, outcome = play(job, "setup_cluster", title, name, state, become=become, check=check, diff=diff)
-    job.terminal.show(*answers.messages(outcome))
-    changed = answers.changed(outcome)
-    if answers.exit_code(outcome) == Exit.OK:
-        word = "would change" if check else "was changed"
-        job.terminal.show(f"{told}: {word if changed else 'nothing to do'}")
-    return job.finish(view_fleet.named(outcome), {"cluster": told, "changed": changed})
-
-
-@command(cluster, epilog="Example: rackstead cluster scan lab --become")
-def scan(job: Command, name: ClusterName, become: Become = False, state: State = "") -> int:
-    """Say what is known of a cluster's nodes and what is not well. Ends with 1 where something is critical."""
-    not_through_a_server(job, "cluster scan")
-    told, outcome = play(job, "scan", "Looking", name, state, become=become)
-    found = view_fleet.scanned(outcome)
-    if found:
-        job.terminal.show(view_fleet.scan(found), *view_fleet.findings(found))
-    code = answers.exit_code(outcome)
-    if code == Exit.OK and any(one["severity"] == "critical" for node in found for one in node["findings"]):
-        code = Exit.FAILED
-    return job.finish(view_fleet.named(outcome), {"cluster": told, "nodes": found}, code)
-
-
-def play(
-    job: Command,
-    playbook: str,
-    title: str,
-    name: str,
-    state: str,
-    *,
-    become: bool,
-    check: bool = False,
-    diff: bool = False,
-) -> tuple[str, Outcome]:
-    """Run a playbook with the registry as its inventory; the cluster's name, and how it went."""
-    with fleet(Where(local=True, state=state), playbook) as registry:
-        found = registry.cluster(name)["name"]
-        group = group_of(registry, found)
-    with private_directory() as private:
-        inventory = private / "nodes.yml"
-        inventory.write_text("plugin: rackstead.infra.nodes\n")
-        # By the environment, as a URL may hold a password.
-        own = replace(job, environment={**job.environment, "RACKSTEAD_STATE": whole_url(url_of(state))})
-        variables = {"rackstead_host": group, "ansible_become": become or None}
-        flags: dict[str, Any] = {"check": check, "diff": diff, "narrate": playbook != "scan"}
-        return found, own.play(playbook, title, variables, inventory=str(inventory), **flags)
-
-
-def group_of(registry: Registry, name: str) -> str:
-    """The group of the inventory that is a cluster, which must be this one's alone. Raises Conflict."""
-    from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict
-    from ansible_collections.rackstead.infra.plugins.module_utils.registry.inventory import cluster_group
-
-    nodes = registry.nodes()
-    if not _members(nodes, name):
-        raise Conflict("has no nodes", where=name, hint=f"rackstead node add --cluster {name} enters one")
-    group = cluster_group(name)
-    for one in registry.clusters():
-        if one["name"] != name and cluster_group(one["name"]) == group and _members(nodes, one["name"]):
-            raise Conflict(f'"{one["name"]}" is the same group for Ansible, {group}', where=name, hint="rename one")
-    return group
-
-
-def whole_url(url: str) -> str:
-    """A store's URL that means the same from another folder."""
-    from ansible_collections.rackstead.infra.plugins.module_utils.state.open import path_of
-
-    scheme = url.partition(":")[0]
-    return f"{scheme}:{Path(path_of(url))}" if scheme in PATHS else url

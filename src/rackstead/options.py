@@ -108,18 +108,20 @@ class Job:
         rows: Rows | None = None,
         forks: int = 0,
         inventory: str = "",
+        hosts: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Run a playbook, showing how it goes. Variables that are None are not set.
 
-        ``inventory`` is the path of one, for what is done from this machine.
+        ``inventory`` is the path of one, and ``hosts`` are groups of one, for what is done from this machine.
         """
-        request = self._request(playbook, variables, check=check, diff=diff, forks=forks, inventory=inventory)
+        flags: dict[str, Any] = {"check": check, "diff": diff, "forks": forks, "inventory": inventory}
+        request = self._request(playbook, variables, **flags, hosts=hosts or {})
         if self.choice:
             from .remote.play import play
 
             return play(self.choice, request, title, self.terminal, verbose=bool(self.verbose), rows=rows)
-        flags: dict[str, Any] = {"narrate": narrate, "verbose": bool(self.verbose), "rows": rows}
-        with Spectator(self.terminal, title, **flags) as spectator:
+        shown: dict[str, Any] = {"narrate": narrate, "verbose": bool(self.verbose), "rows": rows}
+        with Spectator(self.terminal, title, **shown) as spectator:
             return run(request, spectator.listen, spectator.follow)
 
     def quietly(self, playbook: str, variables: Mapping[str, Any]) -> Outcome:

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict
-from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
-from ansible_collections.rackstead.infra.plugins.module_utils.state.open import open_store
+from ansible_collections.rackstead.infra.plugins.module_utils.state.open import default_url, open_store
 
-from rackstead import cli_fleet
+from rackstead import cli_jobs
 from rackstead.cli import run_command
 
 
@@ -90,10 +88,10 @@ def test_clusters_tell_their_nodes(rackstead: Run) -> None:
         rackstead(f"node remove {name} --member")
     gone = rackstead("cluster remove 1")
     assert (gone.code, gone.out) == (0, "lab is out of the registry; its machines are as they were\n")
-    store = open_store(cli_fleet.url_of(""))
+    store = open_store(default_url())
     audit = [(one.who, one.action, one.target) for one in store.audit()]
     store.close()
-    assert audit[-1] == (cli_fleet.cli_jobs.who()[0], "cluster.remove", "cluster/lab")
+    assert audit[-1] == (cli_jobs.who()[0], "cluster.remove", "cluster/lab")
 
 
 @pytest.mark.parametrize(
@@ -146,13 +144,5 @@ def test_clusters_that_ansible_takes_for_one_are_refused(rackstead: Run) -> None
     for cluster, node in (("a-b", "node1"), ("a.b", "node2")):
         rackstead(f"cluster add --name {cluster}")
         assert rackstead(f"node add --hostname {node} --cluster {cluster}").code == 0
-    store = open_store(cli_fleet.url_of(""))
-    with pytest.raises(Conflict, match=r'"a.b" is the same group for Ansible, cluster_a_b'):
-        cli_fleet.group_of(Registry(store), "a-b")
-    store.close()
-
-
-def test_a_store_is_named_so_that_it_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli_fleet.whole_url("sqlite:state.db") == f"sqlite:{tmp_path}/state.db"
-    assert cli_fleet.whole_url("postgresql://u:p@h/d") == "postgresql://u:p@h/d"
+    ended = rackstead("cluster scan a-b")
+    assert ended.code == 1 and '"a.b" is the same group for Ansible, cluster_a_b' in ended.err

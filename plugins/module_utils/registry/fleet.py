@@ -49,13 +49,9 @@ class Registry:
             problems = Problems()
             node = read_node(given, problems)
             _alone(everything(change, NODE), node, problems)
-            known = {one["name"]: one["name"] for one in everything(change, CLUSTER)}
-            known |= {str(one["id"]): one["name"] for one in everything(change, CLUSTER)}
-            if node["cluster"] and node["cluster"] not in known:
-                hint = nearest(node["cluster"], known)
-                problems.add("cluster", f'there is no cluster "{node["cluster"]}"{hint}')
+            node["cluster"] = _cluster_of(change, node, problems)
             problems.raise_if_any()
-            return self._enter(change, NODE, {**node, "cluster": known.get(node["cluster"], "")})
+            return self._enter(change, NODE, node)
 
         return self.store.change(work)
 
@@ -70,17 +66,47 @@ class Registry:
 
         return self.store.change(work)
 
+    def change_node(self, name: str, given: Mapping[str, Any], *, member: bool = False) -> Body:
+        """Set some fields of a node, which touches no machine. A name stays; one that is in a cluster goes to
+        another only where ``member`` says so. Raises NotFound, Conflict, and InvalidInput with all that is wrong.
+        """
+
+        def work(change: Change) -> Body:
+            before = one_of(change, NODE, name)
+            problems = _kept(before, given)
+            asked = {**before, **given}
+            if isinstance(given.get("bmc"), Mapping):
+                asked["bmc"] = {**before["bmc"], **given["bmc"]}
+            after = read_node({key: value for key, value in asked.items() if key != "id"}, problems)
+            _alone([one for one in everything(change, NODE) if one["id"] != before["id"]], after, problems)
+            after["cluster"] = _cluster_of(change, after, problems)
+            problems.raise_if_any()
+            if before["cluster"] and after["cluster"] != before["cluster"] and not member:
+                raise _in_a_cluster(before)
+            return self._change(change, NODE, before, after)
+
+        return self.store.change(work)
+
+    def change_cluster(self, name: str, given: Mapping[str, Any]) -> Body:
+        """Set some fields of a cluster, which touches no machine; ``variables`` are taken whole."""
+
+        def work(change: Change) -> Body:
+            before = one_of(change, CLUSTER, name)
+            problems = _kept(before, given)
+            asked = {key: value for key, value in {**before, **given}.items() if key != "id"}
+            after = read_cluster(asked, problems)
+            problems.raise_if_any()
+            return self._change(change, CLUSTER, before, after)
+
+        return self.store.change(work)
+
     def remove_node(self, name: str, *, member: bool = False) -> Body:
         """Forget a node, which touches no machine. One that is in a cluster only where ``member`` says so."""
 
         def work(change: Change) -> Body:
             node = one_of(change, NODE, name)
             if node["cluster"] and not member:
-                raise Conflict(
-                    f'is in the cluster "{node["cluster"]}"',
-                    where=node["name"],
-                    hint="the playbook remove_node takes it out",
-                )
+                raise _in_a_cluster(node)
             return self._forget(change, NODE, node)
 
         return self.store.change(work)
@@ -107,6 +133,15 @@ class Registry:
         change.put(kind, body["name"], entered, expect=0)
         change.append_audit(self.who, f"{kind}.add", f"{kind}/{body['name']}")
         return entered
+
+    def _change(self, change: Change, kind: str, before: Body, after: Body) -> Body:
+        """Writes, and tells the audit chain which fields, only where there is something to write."""
+        whole = {"id": before["id"], **after}
+        fields = sorted(key for key in after if after[key] != before.get(key))
+        if fields:
+            change.put(kind, before["name"], whole)
+            change.append_audit(self.who, f"{kind}.change", f"{kind}/{before['name']}", details={"fields": fields})
+        return whole
 
     def _forget(self, change: Change, kind: str, body: Body) -> Body:
         change.delete(kind, body["name"])
@@ -141,6 +176,30 @@ def even(nodes: list[Body], cluster: str) -> str:
     if count == 0 or count % 2:
         return ""
     return f"{cluster}: {count} control-plane nodes survive no more losses than {count - 1} would; take an odd number"
+
+
+def _kept(before: Body, given: Mapping[str, Any]) -> Problems:
+    """What cannot be changed of a record: by its name others know it, and its number is nobody else's."""
+    problems = Problems()
+    for field in ("name", "id"):
+        if field in given and given[field] != before[field]:
+            problems.add(field, f'"{before[field]}" cannot be changed', "remove it, and add it anew")
+    return problems
+
+
+def _in_a_cluster(node: Body) -> Conflict:
+    hint = "the playbook remove_node takes it out"
+    return Conflict(f'is in the cluster "{node["cluster"]}"', where=node["name"], hint=hint)
+
+
+def _cluster_of(change: Change, node: Body, problems: Problems) -> str:
+    """The name of the cluster that a node names by name or id."""
+    known = {one["name"]: one["name"] for one in everything(change, CLUSTER)}
+    known |= {str(one["id"]): one["name"] for one in everything(change, CLUSTER)}
+    if node["cluster"] and node["cluster"] not in known:
+        hint = nearest(node["cluster"], known)
+        problems.add("cluster", f'there is no cluster "{node["cluster"]}"{hint}')
+    return str(known.get(node["cluster"], ""))
 
 
 def _alone(others: list[Body], node: Body, problems: Problems) -> None:

@@ -11,16 +11,14 @@ from typing import Any
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import Conflict
 from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
 from ansible_collections.rackstead.infra.plugins.module_utils.registry.inventory import build_hosts, group_name
-from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 
 Body = dict[str, Any]
 #: The group that has all hosts, with their variables.
 ALL = "rackstead_registry"
 
 
-def inventory_of(store: Store) -> Body:
+def inventory_of(registry: Registry) -> Body:
     """Groups by name, each with its hosts, as Ansible reads them."""
-    registry = Registry(store)
     found: Body = {ALL: {"hosts": {}}}
     for host in build_hosts(registry.nodes(), registry.clusters()):
         found[ALL]["hosts"][host.name] = host.variables

@@ -21,7 +21,7 @@ from ..jobs.model import Job
 from ..jobs.service import Order, Service
 from ..run import TaskResult
 from .actions import Action, action
-from .hosts import group_of
+from .hosts import ALL, group_of, inventory_of
 
 #: Records of clusters' last scans.
 SCAN = "cluster-scan"
@@ -102,6 +102,13 @@ class Fleet:
         registry = self.registry
         return group_of(registry.nodes(), registry.clusters(), registry.cluster(name)["name"])
 
+    def hosts(self, *, become: bool = False) -> Body:
+        """All nodes as groups of an inventory; with ``become`` each becomes root, whatever its record says."""
+        found = inventory_of(self.registry)
+        if become:
+            found[ALL]["vars"] = {"ansible_become": True}
+        return found
+
     # -- doing -------------------------------------------------------------------------------------
     def order(self, cluster: str, what: Action, variables: Mapping[str, Any], *, check: bool = False) -> Order:
         """The job's order; ``variables`` are further ones of the workflow."""
@@ -165,7 +172,7 @@ def keep_scan(registry: Registry, results: Sequence[TaskResult]) -> None:
 def digest_of(looked: Sequence[TaskResult]) -> Body:
     """What is kept of a scan of one cluster."""
     known = {one.host: one.result["microk8s"] for one in looked if one.status == "ok"}
-    datastore = next((one["datastore"] for one in known.values() if one["datastore"].get("members")), {})
+    datastore: Body = next((one["datastore"] for one in known.values() if one["datastore"].get("members")), {})
     parts = {one["name"]: one["role"] for one in datastore.get("members", ())}
     days = [one["days"] for all_of in known.values() for one in all_of["certificates"]]
     return {

@@ -30,7 +30,6 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.store import
 
 from ..executors import ByNode, Executor
 from ..executors.local import Local
-from ..fleet.hosts import inventory_of
 from ..fleet.service import Fleet
 from ..processes import NOBODY, end_all
 from ..tracing import traces
@@ -283,7 +282,7 @@ class Engine:
         try:
             workflow = self.service.catalog.get(job.workflow)
             if job.registry:
-                workflow = replace(workflow, hosts=inventory_of(self.service.store))
+                workflow = replace(workflow, hosts=Fleet(self.service).hosts())
             attempt = self.executor.attempt(job, workflow, given.variables(), folder)
         except RacksteadError as error:
             return Verdict(End.REFUSED, error=str(error))
