@@ -24,7 +24,7 @@ from ..server.problems import Refusal
 from ..server.routes_jobs import Word
 from ..server.routes_state import PRIVATE, shown
 from ..server.schemas import KIND
-from . import fleet, hardware, jobs, pages, provisioning, sessions, webhooks, workflows
+from . import clusters, fleet, hardware, jobs, pages, provisioning, sessions, webhooks, workflows
 from . import schedules as schedule_pages
 from .pages import Form, Page, Visitor, Who, render, service_of, sessions_of
 
@@ -220,6 +220,7 @@ router.include_router(workflows.router)
 router.include_router(provisioning.router)
 router.include_router(hardware.router)
 router.include_router(fleet.router)
+router.include_router(clusters.router)
 router.include_router(schedule_pages.router)
 router.include_router(webhooks.router)
 
