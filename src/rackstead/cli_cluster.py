@@ -128,7 +128,7 @@ def shutdown(
     if graceful and force:
         raise BadUsage("--graceful and --force exclude each other")
     how = How(state, become, check, yes=yes, detach=detach)
-    return act(job, "force-shutdown" if force else "shutdown", name, {}, how)
+    return act(job, "shutdown-force" if force else "shutdown", name, {}, how)
 
 
 @command(cluster, epilog="Example: rackstead cluster start lab")
@@ -261,11 +261,11 @@ def act(job: Command, verb: str, name: str, variables: Mapping[str, Any], how: H
     not_through_a_server(job, f"cluster {job.command.replace('_', '-')}")
     given = {key: value for key, value in variables.items() if value is not None}
     with fleet_here(how.state) as fleet:
-        if not how.check and what.asks and not (how.yes or agreed(job, fleet, what, name)):
+        if not how.check and what.danger and not (how.yes or agreed(job, fleet, what, name)):
             job.terminal.note("nothing was done")
             return job.end(Exit.FAILED, [])
         if how.detach:
-            return queued(job, fleet, what, name, given, how)
+            return queued(job, fleet, verb, name, given, how)
         return done(job, fleet, what, name, given, how)
 
 
@@ -279,23 +279,24 @@ def fleet_here(state: str) -> Iterator[Fleet]:
 
 def agreed(job: Command, fleet: Fleet, what: Action, name: str) -> bool:
     """Say what will happen, and ask. Raises BadUsage where nobody is there to ask."""
-    found = fleet.cluster(name)
-    fleet.group(name)
-    lines = [f"{what.title} {found.name}:", *(f"  {line}" for line in what.told(found.nodes))]
+    found = str(fleet.registry.cluster(name)["name"])
+    fleet.group(found)
     if not job.terminal.interactive:
-        raise BadUsage(f"{found.name}: {what.name} stops workloads, and there is no terminal to ask on; --yes does it")
-    for line in lines:
-        job.terminal.note(line)
+        asks = f"{found}: workloads stop or move, and there is no terminal to ask on"
+        raise BadUsage(f"{asks}; --yes does it without asking, --check shows it")
+    job.terminal.note(f"{what.doing} {found}. Workloads: {what.workloads}.")
+    for number, line in enumerate(what.steps(fleet.drawn(found)), 1):
+        job.terminal.note(f"  {number}. {line}")
     return job.terminal.confirm("Go on?")
 
 
-def queued(job: Command, fleet: Fleet, what: Action, name: str, given: dict[str, Any], how: How) -> int:
+def queued(job: Command, fleet: Fleet, verb: str, name: str, given: dict[str, Any], how: How) -> int:
     """Leave it to a worker. Raises BadUsage for what a job is not told."""
     if how.become:
         raise BadUsage("--become: a job takes it from the registry; rackstead node change NODE --become sets it")
     if job.variable_files:
         raise BadUsage("-e: a job is not told files of variables; allowed: key=value, a JSON object")
-    found = fleet.act(name, what.name, {**job.variables, **given}, check=how.check)
+    found = fleet.act(name, verb, {**job.variables, **given}, check=how.check)
     if not fleet.jobs.alive():
         job.terminal.note("no worker is running: rackstead worker starts one")
     job.terminal.show(found.id)
@@ -303,12 +304,12 @@ def queued(job: Command, fleet: Fleet, what: Action, name: str, given: dict[str,
 
 
 def done(job: Command, fleet: Fleet, what: Action, name: str, given: dict[str, Any], how: How) -> int:
-    found = fleet.cluster(name).name
+    found = str(fleet.registry.cluster(name)["name"])
     variables = {**what.variables, **given, "rackstead_host": fleet.group(name)}
-    flags: dict[str, Any] = {"check": how.check, "diff": how.diff, "narrate": what.name != "scan"}
-    title = "Comparing" if how.check else what.title
+    flags: dict[str, Any] = {"check": how.check, "diff": how.diff, "narrate": what.workflow != "scan"}
+    title = "Comparing" if how.check else what.doing
     outcome = job.play(what.workflow, title, variables, hosts=fleet.hosts(become=how.become), **flags)
-    if what.name == "scan":
+    if what.workflow == "scan":
         return looked(job, fleet, outcome, {"cluster": found})
     return ended(job, outcome, how.check, found, "cluster")
 

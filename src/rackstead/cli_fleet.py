@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -264,13 +264,19 @@ def cluster_list(told: Command, where: Where) -> int:
 
 @registered(cluster, "cluster show", epilog="Example: rackstead cluster show lab")
 def cluster_show(told: Command, name: ClusterName, where: Where) -> int:
-    """All that the registry has about a cluster, and its nodes."""
+    """All that the registry has about a cluster, its nodes, and what the last scan has found of them."""
+    from .fleet.members import drawn
+    from .fleet.service import last_scan
+
     with fleet(where, "cluster show") as registry:
         found = registry.cluster(name)
         nodes = [one for one in registry.nodes() if one["cluster"] == found["name"]]
         warnings = _warnings(registry, found["name"])
-    told.terminal.show(view_fleet.facts(found), "", view_fleet.nodes(nodes))
-    return _end(told, {"cluster": {**found, "nodes": _members(nodes, found["name"])}}, warnings)
+        at, scan = last_scan(registry, found["name"])
+    seen = drawn(nodes, scan)
+    told.terminal.show(view_fleet.facts(found), "", view_fleet.nodes(nodes), "", view_fleet.seen(seen, at))
+    more = {"nodes": _members(nodes, found["name"]), "scanned": at, "seen": [asdict(one) for one in seen]}
+    return _end(told, {"cluster": {**found, **more}}, warnings)
 
 
 @registered(cluster, "cluster remove", epilog="Example: rackstead cluster remove lab")

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from .run import Outcome
+
+if TYPE_CHECKING:
+    from .fleet.members import Drawn
 
 Body = Mapping[str, Any]
 COLOURS = {"critical": "bold red", "warning": "yellow", "notice": ""}
@@ -62,6 +66,17 @@ def facts(found: Body) -> Table:
 
 def pairs(found: Body) -> str:
     return ", ".join(f"{key}={value}" for key, value in sorted(found.items()) if value not in ("", None))
+
+
+def seen(members: Sequence[Drawn], at: float) -> RenderableType:
+    """The members as the last scan has found them."""
+    if not at:
+        return Text("not scanned yet; rackstead cluster scan does it", style="dim")
+    made = _table("MEMBER", "PART", "STATE")
+    for one in members:
+        made.add_row(one.name, one.role, Text(one.said, style="bold red" if one.crossed else ""))
+    when = datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    return Group(Text(f"as found on {when}", style="dim"), made)
 
 
 # -- scans -----------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from rackstead.fleet.actions import ACTIONS
+from rackstead.fleet.members import Drawn, Scan, drawn, scanned, summary
+from rackstead.fleet.service import target_of
 from rackstead.jobs.model import Job, JobState
 from rackstead.jobs.workflows import Catalog
 from rackstead.web import clusters, pages
-from rackstead.web.actions import ACTIONS
-from rackstead.web.members import Drawn, Scan, drawn, scanned, summary
 
 
 def node(name: str, worker: bool = False, **more: Any) -> dict[str, Any]:
@@ -121,10 +122,10 @@ def test_actions_are_workflows_that_take_what_they_are_given() -> None:
     catalog = Catalog([])
     for action in ACTIONS.values():
         given = {"rackstead_host": "cluster_lab", **action.variables}
-        given |= {action.field: "1.33/stable"} if action.field else {}
+        given |= {action.field: 50 if action.field.endswith("_percent") else "1.33/stable"} if action.field else {}
         workflow = catalog.get(action.workflow)
         assert workflow.check(given) == given
-        assert workflow.targets(given) == [clusters.target("lab")]
+        assert workflow.targets(given) == [target_of("lab")]
 
 
 @pytest.mark.parametrize(

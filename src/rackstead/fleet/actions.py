@@ -1,140 +1,183 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be done to a cluster: a playbook each, and what somebody is told before it is begun. Pure."""
+"""What can be done to a cluster, and what happens then, in words and in which order. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import NotFound
 from ansible_collections.rackstead.infra.plugins.module_utils.common.problems import nearest
 
-Body = Mapping[str, Any]
+from .members import CONTROL, SPARE, STANDBY, VOTER, WORKER, Drawn
+
+Members = Sequence[Drawn]
+PODS = "all pods but those of DaemonSets"
+WORKLOADS = "all Deployments and StatefulSets, and all CronJobs, but those in kube-system"
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that can be done. ``steps`` say what will happen, in their order; {nodes}, {workers} and
-    {control_plane} stand for the cluster's.
+    """``title`` stands on the button, ``doing`` while it goes on; ``workflow`` runs with these variables. ``danger``
+    is where workloads stop or move, so that somebody has to say yes; ``field`` is asked for, and needed.
     """
 
-    name: str
-    workflow: str
-    #: what a person sees while it goes on
     title: str
-    steps: tuple[str, ...] = ()
-    variables: Body = field(default_factory=dict)
-    #: whether workloads stop, or may, so that somebody has to say yes
-    asks: bool = False
-
-    def told(self, nodes: Sequence[Body]) -> list[str]:
-        """What will happen to these nodes, a line for each step."""
-        names = {
-            "nodes": _names(nodes),
-            "workers": _names([one for one in nodes if one["worker"]]) or "no workers",
-            "control_plane": _names([one for one in nodes if not one["worker"]]) or "no control plane",
-        }
-        return [step.format_map(names) for step in self.steps]
+    doing: str
+    workflow: str
+    steps: Callable[[Members], list[str]]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    workloads: str = "no workloads"
+    danger: bool = False
+    field: str = ""
 
 
-def _names(nodes: Sequence[Body]) -> str:
-    return ", ".join(str(one["name"]) for one in nodes)
+def names(members: Members, *roles: str) -> str:
+    return ", ".join(one.name for one in members if one.role in roles) or "none"
 
 
+def control(members: Members) -> str:
+    return names(members, VOTER, STANDBY, SPARE, CONTROL)
+
+
+def workers(members: Members) -> str:
+    return names(members, WORKER)
+
+
+def down_order(members: Members) -> str:
+    """The control plane in the order in which it is stopped."""
+    found = [one.name for role in (SPARE, STANDBY, CONTROL, VOTER) for one in members if one.role == role]
+    return ", ".join(found) or "none"
+
+
+def _setup(members: Members) -> list[str]:
+    return [
+        "Every machine is looked at, and what is in the way is told before anything is changed.",
+        f"MicroK8s is installed where it is missing, on all at once: {names(members, *_ALL)}.",
+        f"What is not in the cluster joins, one after the other, the control plane first: {control(members)}.",
+        f"Then the workers join: {workers(members)}.",
+        "Arguments, proxies, certificates and addons are brought to what the registry says, one machine at a time.",
+    ]
+
+
+def _scan(members: Members) -> list[str]:
+    return [f"Every machine is asked what it knows; nothing is changed: {names(members, *_ALL)}."]
+
+
+def _backup(members: Members) -> list[str]:
+    return [
+        f"The first machine of the control plane that runs is taken: {control(members)}.",
+        "It puts objects and datastore into one archive, and reads that back. The archive holds Secrets.",
+        "Of older backups on that machine seven are kept.",
+    ]
+
+
+def _upgrade(members: Members) -> list[str]:
+    each = "cordoned, drained, refreshed, waited for and let in again"
+    return [
+        f"The control plane, one machine after the other: each is proven to be dispensable, {each}: {control(members)}.",
+        f"Then the workers, one after the other: {workers(members)}.",
+        "The first that cannot be drained or does not come back ends it; the others stay as they are.",
+    ]
+
+
+def _pause(_members: Members) -> list[str]:
+    return [
+        "What each of them has now is written down on the objects themselves.",
+        "Deployments and StatefulSets get no replicas, CronJobs are suspended. No machine is stopped.",
+    ]
+
+
+def _resume(_members: Members) -> list[str]:
+    return ["What was paused gets back what is written down on it; what was scaled down otherwise stays so."]
+
+
+def _scale_down(_members: Members) -> list[str]:
+    return [
+        "What each of them has now is written down on the objects themselves.",
+        "Deployments and StatefulSets get no more than so many replicas; who has fewer stays as it is.",
+    ]
+
+
+def _scale_up(_members: Members) -> list[str]:
+    return ["What was scaled down gets back what is written down on it; what was paused otherwise stays so."]
+
+
+def _stop(members: Members) -> list[str]:
+    return [
+        f"The workers are stopped, all at once: {workers(members)}.",
+        f"The control plane is stopped, one machine after the other: {down_order(members)}.",
+        "The API is gone from when the quorum is lost. Nothing is disabled at boot, and no machine is switched off.",
+    ]
+
+
+def _graceful(members: Members) -> list[str]:
+    return [
+        "What is in the way is told before anything is stopped.",
+        f"All nodes are cordoned and emptied, at the same time: {names(members, *_ALL)}.",
+        "Objects and datastore are backed up.",
+        *_stop(members),
+    ]
+
+
+def _start(members: Members) -> list[str]:
+    return [
+        f"The control plane is started, all at once, and waited for: {control(members)}.",
+        f"The workers are started, and their nodes waited for: {workers(members)}.",
+        "Nodes that the shutdown has cordoned take pods again; those that somebody else has stay cordoned.",
+    ]
+
+
+_ALL = (VOTER, STANDBY, SPARE, CONTROL, WORKER)
 ACTIONS = {
-    one.name: one
-    for one in (
-        Action(
-            "setup",
-            "setup_cluster",
-            "Setting up",
-            (
-                "install MicroK8s on {nodes}, where it is not there",
-                "join the control plane, one at a time: {control_plane}",
-                "join {workers}",
-                "bring addons, mirrors and proxies to what the registry says; what is as wanted is left alone",
-            ),
-        ),
-        Action("scan", "scan", "Looking", ("look at {nodes}; nothing is changed",)),
-        Action(
-            "upgrade",
-            "upgrade",
-            "Upgrading",
-            (
-                "one node at a time: {nodes}",
-                "each is cordoned and drained, so that its pods move; refreshed; awaited; and uncordoned",
-                "the first that does not come back stops the rest",
-            ),
-            asks=True,
-        ),
-        Action(
-            "backup",
-            "backup_cluster",
-            "Backing up",
-            ("write objects and datastore into an archive on a node of the control plane, and read it back",),
-        ),
-        Action(
-            "shutdown",
-            "shutdown_cluster",
-            "Shutting down",
-            (
-                "all workloads stop: their pods are taken off {nodes}",
-                "objects and datastore are backed up",
-                "MicroK8s is stopped on the workers: {workers}",
-                "then on the control plane, in an order that the datastore bears: {control_plane}",
-            ),
-            {"microk8s_shutdown_mode": "graceful"},
-            asks=True,
-        ),
-        Action(
-            "force-shutdown",
-            "shutdown_cluster",
-            "Shutting down",
-            (
-                "all workloads end at once, without time to write what they have not written",
-                "nothing is backed up",
-                "MicroK8s is stopped on the workers: {workers}",
-                "then on the control plane, in an order that the datastore bears: {control_plane}",
-            ),
-            {"microk8s_shutdown_mode": "force"},
-            asks=True,
-        ),
-        Action(
-            "start",
-            "start_cluster",
-            "Starting",
-            (
-                "MicroK8s is started on the control plane: {control_plane}",
-                "then on the workers: {workers}",
-                "what a shutdown has cordoned is uncordoned",
-            ),
-        ),
-        Action(
-            "pause",
-            "pause",
-            "Pausing",
-            (
-                "Deployments and StatefulSets go to no replicas, CronJobs are suspended, but for those of kube-system",
-                "what they were is kept on the objects themselves",
-            ),
-            asks=True,
-        ),
-        Action("resume", "resume", "Resuming", ("what was paused gets back the replicas that it had",)),
-        Action(
-            "scale-down",
-            "scale_down",
-            "Scaling down",
-            (
-                "Deployments and StatefulSets get no more replicas than is said, but for those of kube-system",
-                "what they had is kept on the objects themselves",
-            ),
-            asks=True,
-        ),
-        Action("scale-up", "scale_up", "Scaling up", ("what was scaled down gets back the replicas that it had",)),
-    )
+    "setup": Action("Set up", "Setting up", "setup_cluster", _setup, workloads="no workloads, unless an addon is new"),
+    "scan": Action("Scan", "Looking", "scan", _scan),
+    "backup": Action("Back up", "Backing up", "backup_cluster", _backup),
+    "upgrade": Action(
+        "Upgrade",
+        "Upgrading",
+        "upgrade",
+        _upgrade,
+        workloads=f"{PODS} move, a node at a time",
+        danger=True,
+        field="microk8s_channel",
+    ),
+    "pause": Action("Pause workloads", "Pausing", "pause", _pause, workloads=WORKLOADS, danger=True),
+    "resume": Action("Resume workloads", "Resuming", "resume", _resume, workloads="those that were paused"),
+    "scale-down": Action(
+        "Scale workloads down",
+        "Scaling down",
+        "scale_down",
+        _scale_down,
+        workloads=WORKLOADS,
+        danger=True,
+        field="microk8s_workload_percent",
+    ),
+    "scale-up": Action(
+        "Scale workloads up", "Scaling up", "scale_up", _scale_up, workloads="those that were scaled down"
+    ),
+    "shutdown": Action(
+        "Shut down",
+        "Shutting down",
+        "shutdown_cluster",
+        _graceful,
+        {"microk8s_shutdown_mode": "graceful"},
+        f"{PODS} are evicted, and wait until the nodes are back",
+        True,
+    ),
+    "shutdown-force": Action(
+        "Shut down at once",
+        "Shutting down",
+        "shutdown_cluster",
+        _stop,
+        {"microk8s_shutdown_mode": "force"},
+        "all of them end where they are: nothing is drained, nothing is backed up",
+        True,
+    ),
+    "start": Action("Start", "Starting", "start_cluster", _start, workloads="those that wait for nodes start again"),
 }
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry, even
-from ansible_collections.rackstead.infra.plugins.module_utils.state.model import Query
+from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+from ansible_collections.rackstead.infra.plugins.module_utils.registry.inventory import group_name
 from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Change
 
 from ..jobs.model import Job
@@ -22,55 +22,13 @@ from ..jobs.service import Order, Service
 from ..run import TaskResult
 from .actions import Action, action
 from .hosts import ALL, group_of, inventory_of
+from .members import MODULE, Drawn, Scan, drawn, scanned
 
-#: Records of clusters' last scans.
-SCAN = "cluster-scan"
-SCANS = "scan"
-#: What such a record has of each node, in the order of Member's fields.
-SEEN = ("place", "version", "part", "findings")
+#: Records of clusters' last scans, and the workflow that makes them.
+SCAN, SCANS = "cluster-scan", "scan"
 #: Jobs that are looked through for those of a cluster.
-MOST = 500
+RECENT = 300
 Body = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A node of a cluster, and what the last scan has found of it; ``place`` is empty where there was none.
-
-    Places are those of ``microk8s_info``: absent, stopped, worker, single, control-plane, unresponsive; and
-    unreachable.
-    """
-
-    node: Body
-    place: str = ""
-    version: str = ""
-    #: of a member of the datastore: voter, standby or spare
-    part: str = ""
-    #: severity (critical, warning, notice), what, todo
-    findings: Sequence[Body] = ()
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster as it is registered, with its members as they were last seen."""
-
-    record: Body
-    members: list[Member] = field(default_factory=list)
-    warning: str = ""
-    #: when it was scanned last, in seconds since the epoch, or 0
-    scanned: float = 0.0
-    #: of the last scan: ``quorum``, ``spared`` (voters that may be lost), ``bytes``; empty where nobody could tell
-    datastore: Body = field(default_factory=dict)
-    #: days until the first certificate runs out, where it is known
-    certificate_days: int | None = None
-
-    @property
-    def name(self) -> str:
-        return str(self.record["name"])
-
-    @property
-    def nodes(self) -> list[Body]:
-        return [one.node for one in self.members]
 
 
 class Fleet:
@@ -83,19 +41,21 @@ class Fleet:
         self.registry = Registry(jobs.store, who)
 
     # -- looking -----------------------------------------------------------------------------------
-    def clusters(self) -> list[Cluster]:
-        return look(self.registry)
+    def members(self, name: str) -> list[Body]:
+        """The nodes of a cluster, by its name."""
+        return [one for one in self.registry.nodes() if one["cluster"] == name]
 
-    def cluster(self, name: str) -> Cluster:
-        """By its name or its id. Raises NotFound."""
-        wanted = self.registry.cluster(name)["name"]
-        return next(one for one in self.clusters() if one.name == wanted)
+    def last_scan(self, name: str) -> tuple[float, Scan]:
+        """When a cluster was scanned last, in seconds since the epoch, and what was found; 0 where it never was."""
+        return last_scan(self.registry, name)
 
-    def operations(self, cluster: str, limit: int = 20) -> list[Job]:
+    def drawn(self, name: str) -> list[Drawn]:
+        """The nodes of a cluster as the last scan has found them."""
+        return drawn(self.members(name), self.last_scan(name)[1])
+
+    def operations(self, name: str, limit: int = 20) -> list[Job]:
         """The last jobs that were for a cluster, the newest first."""
-        found = self.jobs.jobs(limit=MOST)
-        target = target_of(self.group(cluster)) if self.cluster(cluster).members else ""
-        return [job for job in found if target in job.target][:limit] if target else []
+        return [job for job in self.jobs.jobs(limit=RECENT) if target_of(name) in job.target][:limit]
 
     def group(self, name: str) -> str:
         """The cluster's group in the inventory. Raises NotFound, and Conflict where it has no nodes."""
@@ -130,66 +90,30 @@ class Fleet:
         keep_scan(self.registry, [TaskResult(**one) for one in results])
 
 
-def target_of(group: str) -> str:
+def target_of(name: str) -> str:
     """What a job for a cluster holds, as the playbooks' declarations name it."""
-    return f"cluster {group}"
+    return f"cluster {group_name('cluster', name)}"
 
 
-def look(registry: Registry) -> list[Cluster]:
-    """All clusters with their members, the control plane first."""
-    nodes = registry.nodes()
-    scans = {one.key: one.body for one in registry.store.list(SCAN, Query(limit=MOST))}
-    return [whole(one, nodes, scans.get(one["name"], {})) for one in registry.clusters()]
+def last_scan(registry: Registry, name: str) -> tuple[float, Scan]:
+    record = registry.store.find(SCAN, name)
+    return (record.time, scanned(record.body)) if record else (0.0, Scan())
 
 
-def whole(record: Body, nodes: Sequence[Body], scan: Mapping[str, Any]) -> Cluster:
-    """A cluster from its record, all nodes, and what its last scan has left."""
-    seen = {one["node"]: one for one in scan.get("nodes", ())}
-    own = sorted((one for one in nodes if one["cluster"] == record["name"]), key=lambda one: bool(one["worker"]))
-    members = [_member(node, seen.get(node["name"])) for node in own]
-    told = {name: scan[name] for name in ("datastore", "certificate_days") if name in scan}
-    return Cluster(record, members, even(list(nodes), record["name"]), float(scan.get("time", 0.0)), **told)
-
-
-def _member(node: Body, seen: Mapping[str, Any] | None) -> Member:
-    return Member(node, *(seen[name] for name in SEEN)) if seen else Member(node)
-
-
-# -- scans -----------------------------------------------------------------------------------------
 def keep_scan(registry: Registry, results: Sequence[TaskResult]) -> None:
-    """Remember what a scan's tasks have returned, with each cluster that was looked at."""
-    looked = [one for one in results if one.action.endswith(".microk8s_info") and one.status != "failed"]
+    """Remember with each cluster what a scan's tasks have returned; of nodes it did not look at, what was known."""
+    looked = [asdict(one) for one in results if one.action == MODULE and one.status != "failed"]
     of = {one["name"]: one["cluster"] for one in registry.nodes()}
-    for name in {of[one.host] for one in looked if of.get(one.host)}:
-        body = digest_of([one for one in looked if of.get(one.host) == name])
+    fresh: dict[str, dict[str, Body]] = {}
+    for one in looked:
+        if of.get(one["host"]):
+            fresh.setdefault(of[one["host"]], {})[one["host"]] = one
 
-        def work(change: Change, name: str = name, body: Body = body) -> None:
-            change.put(SCAN, name, {"time": change.now(), **body})
+    def work(change: Change) -> None:
+        for name, found in fresh.items():
+            known = change.find(SCAN, name)
+            before = {one["host"]: one for one in known.body["results"]} if known else {}
+            whole = {host: one for host, one in {**before, **found}.items() if of.get(host) == name}
+            change.put(SCAN, name, {"results": [whole[host] for host in sorted(whole)]})
 
-        registry.store.change(work)
-
-
-def digest_of(looked: Sequence[TaskResult]) -> Body:
-    """What is kept of a scan of one cluster."""
-    known = {one.host: one.result["microk8s"] for one in looked if one.status == "ok"}
-    datastore: Body = next((one["datastore"] for one in known.values() if one["datastore"].get("members")), {})
-    parts = {one["name"]: one["role"] for one in datastore.get("members", ())}
-    days = [one["days"] for all_of in known.values() for one in all_of["certificates"]]
-    return {
-        "nodes": [_seen(one, parts) for one in sorted(looked, key=lambda one: one.host)],
-        "datastore": {name: datastore[name] for name in ("quorum", "spared", "bytes") if name in datastore},
-        "certificate_days": min(days, default=None),
-    }
-
-
-def _seen(one: TaskResult, parts: Mapping[str, str]) -> Body:
-    if one.status != "ok":
-        return {"node": one.host, "place": "unreachable", "version": "", "part": "", "findings": []}
-    known = one.result["microk8s"]
-    return {
-        "node": one.host,
-        "place": known["place"],
-        "version": known["version"],
-        "part": parts.get(known["name"], ""),
-        "findings": [dict(found) for found in one.result["findings"]],
-    }
+    registry.store.change(work)

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import (
@@ -17,18 +17,18 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
 )
 from ansible_collections.rackstead.infra.plugins.module_utils.hardware import history
 from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry, even
-from ansible_collections.rackstead.infra.plugins.module_utils.registry.inventory import cluster_group
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
+from ..fleet.actions import ACTIONS, Action
+from ..fleet.members import Drawn, Scan, drawn, store_of, summary
+from ..fleet.service import Fleet, target_of
 from ..jobs.model import Job, JobState
-from ..jobs.service import Order, Service
+from ..jobs.service import Service
 from ..server.problems import Refusal
 from ..server.routes_jobs import enter
 from . import hardware
-from .actions import ACTIONS, Action
-from .members import Drawn, Scan, drawn, scanned, store_of, summary
 from .pages import Form, Page, Visitor, Who, render, service_of, span
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -42,36 +42,8 @@ MOST_ALERTS, MOST_FINDINGS, MOST_MEMBERS = 8, 20, 150
 OVER = (JobState.COMPLETED, JobState.FAILED)
 
 
-def group_of(registry: Registry, name: str) -> str:
-    """The group of the inventory that a cluster is. Raises Conflict where it is another cluster's, too."""
-    group = cluster_group(name)
-    for one in registry.clusters():
-        if one["name"] != name and cluster_group(one["name"]) == group:
-            raise Conflict(f'"{one["name"]}" is the same group for Ansible, {group}', where=name, hint="rename one")
-    return group
-
-
-def members_of(registry: Registry, name: str) -> list[Body]:
-    return [one for one in registry.nodes() if one["cluster"] == name]
-
-
-def target(name: str) -> str:
-    """The target of a job on a cluster."""
-    return f"cluster {cluster_group(name)}"
-
-
-def last_scan(service: Service, name: str) -> tuple[Job | None, Scan]:
-    """The newest scan of a cluster that has left results, and these."""
-    for job in service.jobs(states=OVER, workflow="scan", limit=SCANS):
-        if target(name) not in job.target or job.limit:
-            continue
-        try:
-            found = scanned(json.loads(service.answer(job)))
-        except (FileNotFoundError, NotFound, ValueError):
-            continue  # it ran where nobody asks any more, or ended before its first task
-        if found.hosts or found.away:
-            return job, found
-    return None, Scan()
+def fleet_of(request: Request) -> Fleet:
+    return Fleet(service_of(request))
 
 
 # -- looking ---------------------------------------------------------------------------------------
@@ -79,10 +51,10 @@ def last_scan(service: Service, name: str) -> tuple[Job | None, Scan]:
 def cluster(request: Request, who: Who, name: Name) -> Response:
     who.caller.require_unscoped()
     service = service_of(request)
-    registry = Registry(service.store)
-    found = registry.cluster(name)
-    nodes = members_of(registry, found["name"])
-    job, scan = last_scan(service, found["name"])
+    fleet = fleet_of(request)
+    found = fleet.registry.cluster(name)
+    nodes = fleet.members(found["name"])
+    at, scan = fleet.last_scan(found["name"])
     members = drawn(nodes, scan)
     return render(
         request,
@@ -92,12 +64,12 @@ def cluster(request: Request, who: Who, name: Name) -> Response:
         left_out=max(0, len(members) - MOST_MEMBERS),
         summary=summary(members),
         warning=even(nodes, found["name"]),
-        job=job,
+        scanned=at,
         scan=scan,
         rows=rows(scan),
         findings=scan.findings[:MOST_FINDINGS],
         actions=allowed(service, who) if nodes else {},
-        jobs=[one for one in service.jobs(limit=RECENT) if target(found["name"]) in one.target][:SHOWN],
+        jobs=fleet.operations(found["name"], SHOWN),
     )
 
 
@@ -136,7 +108,7 @@ def node(request: Request, who: Who, name: Name) -> Response:
     known = read_report(service, found["name"])
     member: Drawn | None = None
     if found["cluster"]:
-        member = drawn([found], last_scan(service, found["cluster"])[1])[0]
+        member = drawn([found], fleet_of(request).last_scan(found["cluster"])[1])[0]
     return render(
         request,
         "node.html",
@@ -160,7 +132,7 @@ def read_report(service: Service, name: str) -> history.Known | None:
 
 def concerns(job: Job, node: Mapping[str, Any]) -> bool:
     """Whether a job is on this node: it ran there, is to read its hardware, or is one of its cluster's."""
-    wanted = {f"hardware_nodes:{node['name']}", *([target(node["cluster"])] if node["cluster"] else ())}
+    wanted = {f"hardware_nodes:{node['name']}", *([target_of(node["cluster"])] if node["cluster"] else ())}
     return node["name"] in job.recap or not wanted.isdisjoint(job.target)
 
 
@@ -189,13 +161,10 @@ def chosen(request: Request, who: Visitor, name: str, action: str) -> tuple[str,
         raise Refusal(404, f'there is no action "{action}"')
     service = service_of(request)
     who.caller.require(service.catalog.get(ACTIONS[action].workflow).role)
-    registry = Registry(service.store)
-    found = registry.cluster(name)["name"]
-    nodes = members_of(registry, found)
-    if not nodes:
-        raise Refusal(409, f"{found}: has no nodes")
-    group_of(registry, found)
-    return found, nodes, ACTIONS[action]
+    fleet = fleet_of(request)
+    found = fleet.registry.cluster(name)["name"]
+    fleet.group(found)
+    return found, fleet.members(found), ACTIONS[action]
 
 
 @router.get(CLUSTERS + "/{name}/{action}")
@@ -207,7 +176,7 @@ def _confirm(
     request: Request, who: Visitor, name: str, action: str, problems: list[str] | None = None, status: int = 200
 ) -> Response:
     found, nodes, what = chosen(request, who, name, action)
-    job, scan = last_scan(service_of(request), found)
+    at, scan = fleet_of(request).last_scan(found)
     members = drawn(nodes, scan)
     return render(
         request,
@@ -220,7 +189,7 @@ def _confirm(
         members=members[:MOST_MEMBERS],
         left_out=max(0, len(members) - MOST_MEMBERS),
         summary=summary(members),
-        job=job,
+        scanned=at,
         problems=problems or [],
         once=secrets.token_urlsafe(16),
     )
@@ -230,13 +199,14 @@ def _confirm(
 def do(request: Request, who: Who, form: Form, name: Name, action: str) -> Response:
     """Queue the job; leads to its page."""
     found, _nodes, what = chosen(request, who, name, action)
-    variables = {"rackstead_host": cluster_group(found), **what.variables}
+    variables: dict[str, Any] = {}
     if what.field:
         typed = form.get(what.field, "").strip()
         if not typed:
             return _confirm(request, who, name, action, [f"{what.field}: is needed"], 422)
         variables[what.field] = typed
-    order = Order(what.workflow, variables, check="check" in form, idempotency_key=form.get("once", ""))
+    order = fleet_of(request).order(found, what, variables, check="check" in form)
+    order = replace(order, idempotency_key=form.get("once", ""))
     try:
         job = enter(service_of(request), who.caller, order, "/variables")
     except Conflict as error:
