@@ -25,6 +25,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
+from rackstead.jobs.execution import answer_file
 from rackstead.jobs.ledger import save
 from rackstead.jobs.model import Job, JobState, new_id
 from rackstead.web import sessions
@@ -49,6 +50,9 @@ CLOSED = (
     "/ui/schedules",
     "/ui/schedules/new?workflow=ok",
     "/ui/fleet",
+    "/ui/fleet/clusters/lab",
+    "/ui/fleet/clusters/lab/shutdown",
+    "/ui/fleet/nodes/node1",
     "/ui/webhooks",
     "/ui/state",
     "/ui/nowhere",
@@ -486,9 +490,87 @@ def test_the_fleet_as_it_is_registered(site: Site, visit: Visit) -> None:
     for name, words in (("node0", "no alerts"), ("node1", "1 alert,"), ("node2", "no hardware report")):
         expect(lab.get_by_role("listitem").filter(has_text=name)).to_contain_text(words)
     expect(page.get_by_role("region", name="Without a cluster")).to_contain_text("node5")
-    assert lab.get_by_role("link").count() == 3  # node2 has no report to lead to
-    lab.get_by_role("link", name="work0").click()
+    assert lab.get_by_role("link", name="report of").count() == 3  # node2 has no report to lead to
+    lab.get_by_role("link", name="work0", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("work0")
+    expect(page.get_by_role("region", name="Hardware")).to_contain_text("critical")
+    page.get_by_role("link", name="Its last report").click()
+    assert urlsplit(page.url).path == "/ui/hardware/work0"
+
+
+def scanned(site: Site) -> str:
+    """A scan of the cluster lab that is over, in which a voter does not answer."""
+    members = [{"name": f"node{number}", "role": "voter", "up": number != 2} for number in range(3)]
+    nodes = [{"name": name, "ready": name != "node2"} for name in ("node0", "node1", "node2", "work0")]
+    known = {
+        "name": "node0",
+        "place": "control-plane",
+        "version": "v1.32.3",
+        "channel": "1.32/stable",
+        "certificates": [{"name": "server.crt", "days": 12}],
+        "nodes": nodes,
+        "datastore": {"members": members, "quorum": True, "bytes": 52_428_800},
+    }
+    finding = {"severity": "warning", "what": f"node2 {MARKUP}", "todo": "start it"}
+    told = {"action": "rackstead.infra.microk8s_info", "task": "Look"}
+    results = [
+        {**told, "host": "node0", "status": "ok", "result": {"microk8s": known, "findings": [finding]}},
+        {**told, "host": "node2", "status": "unreachable", "result": {}},
+    ]
+    job = Job(new_id(), "scan", "Scan MicroK8s clusters", {"rackstead_host": "cluster_lab"}, 1.0, "anna")
+    job = replace(job, state=JobState.COMPLETED, started=1.0, ended=9.0, target=["cluster cluster_lab"])
+    store = open_store(f"sqlite:{site.folder}/state.db")
+    store.change(lambda change: save(change, job))
+    store.close()
+    path = answer_file(site.folder / "data/jobs" / job.id, job.execution)
+    path.parent.mkdir()
+    path.write_text(json.dumps({"results": results}))
+    return job.id
+
+
+def test_a_cluster_its_members_and_a_shutdown_that_is_confirmed(site: Site, visit: Visit, viewer: str) -> None:
+    register(site)
+    scan = scanned(site)
+    page = visit("/ui/fleet")
+    page.get_by_role("link", name="lab", exact=True).click()
+    drawing = page.get_by_role("region", name="Members")
+    expect(drawing).to_contain_text("3 voters, 1 worker; node2 is unreachable.")
+    assert (drawing.locator("svg circle").count(), drawing.locator("svg rect").count()) == (3, 1)
+    look = page.get_by_role("region", name="Last scan")
+    expect(look.locator("a")).to_have_attribute("href", f"/ui/jobs/{scan}")
+    for words in ("v1.32.3", "12 days (server.crt)", "50.0 MiB", MARKUP):
+        expect(look).to_contain_text(words)
+    page.get_by_role("link", name="Shut down", exact=True).click()
+    steps = page.locator("main ol li")
+    expect(steps.nth(3)).to_have_text("The workers are stopped, all at once: work0.")
+    expect(steps.nth(4)).to_contain_text("node0, node1, node2")
+    with client(page) as browser:
+        assert browser.post(page.url, data={"proof": "guess"}).status_code == 403
+    page.get_by_role("button", name="Shut down: lab").click()
+    page.wait_for_url("**/ui/jobs/*")
+    job = page.url.rpartition("/")[2]
+    site.call("POST", f"/tasks/{job}/cancel")  # 409 where it has failed already: no such host
+    found = site.until(job, "cancelled", "failed")
+    assert found["variables"] == {"rackstead_host": "cluster_lab", "microk8s_shutdown_mode": "graceful"}
+    page.goto("/ui/fleet/clusters/lab")
+    expect(page.get_by_role("region", name="Operations").locator(f'a[href="/ui/jobs/{job}"]')).to_be_visible()
+    page = visit("/ui/fleet/clusters/lab", token=viewer)
+    assert page.get_by_role("navigation", name="Actions").get_by_role("link").all_inner_texts() == ["Scan"]
+    with client(page) as browser:
+        proof = {"proof": proof_of(page)}
+        assert browser.post("/ui/fleet/clusters/lab/shutdown", data=proof).status_code == 403
+        assert browser.get("/ui/fleet/clusters/lab/explode").status_code == 404
+        assert browser.get("/ui/fleet/clusters/lap").status_code == 404
+
+
+def test_an_upgrade_wants_a_channel(site: Site, visit: Visit) -> None:
+    register(site)
+    page = visit("/ui/fleet/clusters/pair/upgrade")
+    with client(page) as browser:
+        answer = browser.post("/ui/fleet/clusters/pair/upgrade", data={"proof": proof_of(page)})
+    assert answer.status_code == 422
+    assert "microk8s_channel: is needed" in answer.text
+    expect(page.locator("main")).to_contain_text("there is no scan yet")
 
 
 # -- every page ------------------------------------------------------------------------------------
@@ -531,6 +613,8 @@ def paths(site: Site) -> list[str]:
     assert site.call("POST", "/webhooks/hook-1/rotate", {}).status_code == 200
     register(site)
     again = ["/ui/schedules", "/ui/schedules/new?workflow=apply", "/ui/webhooks", "/ui/fleet"]
+    scanned(site)
+    again += ["/ui/fleet/clusters/lab", "/ui/fleet/clusters/lab/upgrade", "/ui/fleet/nodes/node1"]
     return [*pages, *jobs, *state, *again, "/ui/sign-in"]
 
 

@@ -215,10 +215,14 @@ def test_a_provider_that_is_slow_is_asked_once(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
-    [(NotFound("no socket"), "No provider answers: no socket."), (KeyError("x"), "Asking the provider has failed")],
+    [
+        (NotFound("no socket"), "No provider answers: no socket."),
+        (KeyError("x"), "Asking the provider has failed; the server's log says how"),
+    ],
 )
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_provider_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str) -> None:
+def test_a_provider_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, sentence: str
+) -> None:
     def ask() -> list[dict[str, Any]]:
         raise error
 
@@ -226,6 +230,8 @@ def test_a_provider_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception
     found, told = instances.Provider().look()
     assert found == []
     assert told.startswith(sentence)
+    # It is in the log before the question is answered.
+    assert [one.exc_info[0] for one in caplog.records if one.exc_info] == ([KeyError] if "log" in sentence else [])
 
 
 # -- cookies ---------------------------------------------------------------------------------------

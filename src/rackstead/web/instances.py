@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from concurrent.futures import CancelledError, Future
@@ -12,6 +13,7 @@ from typing import Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
+LOG = logging.getLogger(__name__)
 #: Seconds for an answer.
 SECONDS = 3.0
 ACTIONS = ("start", "stop", "snapshot")
@@ -48,8 +50,9 @@ def _answer(asked: Future[Instances]) -> None:
         asked.set_result(_ask())
     except (RacksteadError, OSError) as error:
         asked.set_exception(error)
-    finally:
-        asked.cancel()  # if it was neither
+    except Exception:  # whoever waits must get an answer, whatever it was
+        LOG.exception("asking the provider has failed")
+        asked.cancel()
 
 
 def _ask() -> Instances:
