@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 #: What to do about a reason that Kubernetes gives.
-TODO = {
+REMEDIES = {
     "CrashLoopBackOff": "see kubectl logs --previous",
     "ImagePullBackOff": "see that the image's name is right, and that the registry can be reached",
     "ErrImagePull": "see that the image's name is right, and that the registry can be reached",
@@ -94,7 +94,7 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         name = f"{one['namespace']}/{one['name']}"
         often = f", restarted {one['restarts']} times" if one["restarts"] else ""
         message = f": {one['message']}" if one["reason"] == "Unschedulable" and one["message"] else ""
-        todo = TODO.get(one["reason"], f"kubectl describe pod -n {one['namespace']} {one['name']}")
+        todo = REMEDIES.get(one["reason"], f"kubectl describe pod -n {one['namespace']} {one['name']}")
         yield "warning", f"pod {name} is not ready: {one['reason']}{often}{message}", todo
     for one in found.get("claims") or ():
         if one["phase"] != "Bound":
