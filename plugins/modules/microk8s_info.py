@@ -21,6 +21,10 @@ options:
   name:
     description: Name of the machine's node, if that is not its host name.
     type: str
+  workloads:
+    description: On a control plane, tell pods that are not well, and claims of storage, too. That takes two questions more.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - rackstead.infra.microk8s
   - rackstead.infra.attributes.info
@@ -94,6 +98,16 @@ microk8s:
       description: Certificates, and the days for which they are good.
       type: list
       elements: dict
+    pods:
+      description:
+        - Pods that are not ready and have not ended well, with C(namespace), C(name), C(node), C(reason), C(message) and C(restarts).
+        - Null without O(workloads), or where no API server answers.
+      type: list
+      elements: dict
+    claims:
+      description: All claims of storage, with C(namespace), C(name), C(phase), C(class), C(size) and C(volume). Null as C(pods).
+      type: list
+      elements: dict
 findings:
   description: What is not well, the worst first. C(severity) is V(critical), V(warning) or V(notice).
   returned: success
@@ -115,12 +129,13 @@ def options() -> dict[str, Any]:
         **OPTIONS,
         "address": {"type": "str"},
         "name": {"type": "str"},
+        "workloads": {"type": "bool", "default": False},
     }
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    found = gather(client_of(given), given["address"] or "", given["name"] or "")
+    found = gather(client_of(given), given["address"] or "", given["name"] or "", given["workloads"])
     listed = [{"severity": one.severity, "what": one.what, "todo": one.todo} for one in findings(found)]
     return {"changed": False, "microk8s": found, "findings": listed}
 

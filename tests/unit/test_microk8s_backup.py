@@ -93,7 +93,7 @@ def test_a_backup_holds_what_somebody_wrote_and_nothing_else(lab: Lab, node: Mic
     assert yaml.safe_load(contents["objects/shop/configmaps.yaml"])["data"] == settings
     assert "aHVzaC1odXNo" not in json.dumps(found)
     with tarfile.open(fileobj=io.BytesIO(contents["datastore.tar.gz"])) as dump:
-        assert dump.getnames() == ["0.data"]
+        assert dump.getnames() == ["datastore/0.data"]
 
 
 def test_a_part_alone(node: MicroK8s, wanted: Wanted) -> None:

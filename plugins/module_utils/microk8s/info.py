@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import RacksteadError
-from . import quorum
+from . import objects, pods, quorum
 from .client import MicroK8s
 from .membership import ABSENT, CONTROL, SINGLE, STOPPED, WORKER, datastore, look
 from .model import Certificate, DatastoreMember, Node
@@ -39,10 +39,11 @@ class Finding:
     todo: str
 
 
-def gather(client: MicroK8s, address: str = "", name: str = "") -> dict[str, Any]:
+def gather(client: MicroK8s, address: str = "", name: str = "", workloads: bool = False) -> dict[str, Any]:
     """All that is known here. What cannot be had is empty, and ``problem`` says why.
 
-    ``name`` is that of the machine's node, if it is not the machine's own.
+    ``name`` is that of the machine's node, if it is not the machine's own. With ``workloads``, pods that are not well and
+    claims of storage are asked for, too.
     """
     snap = client.installed()
     found: dict[str, Any] = {
@@ -55,6 +56,8 @@ def gather(client: MicroK8s, address: str = "", name: str = "") -> dict[str, Any
         "channel": snap.channel if snap else "",
         "problem": "",
         "certificates": [],
+        "pods": None,
+        "claims": None,
     }
     members: tuple[DatastoreMember, ...] = ()
     nodes: tuple[Node, ...] = ()
@@ -69,6 +72,8 @@ def gather(client: MicroK8s, address: str = "", name: str = "") -> dict[str, Any
         members = client.members()
     if found["place"] in (CONTROL, SINGLE):
         found["certificates"] = [asdict(one) for one in _certificates(client, found)]
+        if workloads and nodes:
+            _workloads(client, found)
     cluster = _cluster(found["place"], members, nodes)
     cluster["datastore"]["bytes"] = backend_bytes(client)
     return {"running": found["place"] == WORKER, "addons": [], **found, **cluster}
@@ -85,6 +90,14 @@ def backend_bytes(client: MicroK8s) -> int | None:
     except OSError:
         return None
     return total
+
+
+def _workloads(client: MicroK8s, found: dict[str, Any]) -> None:
+    try:
+        found["pods"] = pods.unwell(objects.listed(client, "pods"))
+        found["claims"] = pods.claims(objects.listed(client, "persistentvolumeclaims"))
+    except RacksteadError as error:
+        found["problem"] = str(error)
 
 
 def _certificates(client: MicroK8s, found: dict[str, Any]) -> tuple[Certificate, ...]:
@@ -135,6 +148,7 @@ def _quietly(ask: Callable[[], str]) -> str:
 def findings(found: dict[str, Any]) -> list[Finding]:
     """What is not well, the worst first."""
     listed = [*_of_machine(found), *_of_datastore(found), *_of_nodes(found), *_of_certificates(found)]
+    listed += [Finding(*line) for line in pods.lines(found)]
     return sorted(listed, key=lambda one: SEVERITIES.index(one.severity))
 
 
