@@ -87,7 +87,7 @@ granted:
   description: By step, the seconds that it gets. V(0) for those that are left out.
   returned: success
   type: dict
-skipped:
+left_out:
   description: By step that is left out, why.
   returned: success
   type: dict
@@ -124,13 +124,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
     began, left = budget.clock(given["budget"], given["began"], time.monotonic())
     fits = budget.fit(budget.of_options(given["steps"]), given["order"], left)
-    said = {**fits.skipped, **fits.shortened}
+    said = {**fits.left_out, **fits.shortened}
     return {
         "changed": False,
         "began": began,
         "left": left,
         "granted": dict(fits.granted),
-        "skipped": dict(fits.skipped),
+        "left_out": dict(fits.left_out),
         "shortened": dict(fits.shortened),
         "warnings": [*(f"{step} {why}" for step, why in said.items()), *([fits.late] if fits.late else [])],
     }

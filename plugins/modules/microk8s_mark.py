@@ -16,7 +16,7 @@ options:
   name:
     description: Name of the node that bears the mark, in full. No other node bears one then. Needed with O(state=present).
     type: str
-  skipped:
+  left_out:
     description: By step, why it was left out. With none, no node bears a mark.
     type: dict
     default: {}
@@ -36,7 +36,7 @@ EXAMPLES = r"""
 - name: Remember that nothing was backed up
   rackstead.infra.microk8s_mark:
     name: node1
-    skipped:
+    left_out:
       backup: "left out: it takes 60 s, and 12 s were to spare"
 
 - name: Tell, and forget
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-skipped:
+left_out:
   description: What was left out. With O(state=absent), what the marks said.
   returned: success
   type: dict
@@ -64,7 +64,7 @@ def options() -> dict[str, Any]:
     return {
         **OPTIONS,
         "name": {"type": "str"},
-        "skipped": {"type": "dict", "default": {}},
+        "left_out": {"type": "dict", "default": {}},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     }
 
@@ -74,7 +74,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     client = client_of(given)
     if given["state"] == "absent":
         return mark.ensure_unmarked(client, check)
-    return mark.ensure_marked(client, given["name"], given["skipped"], check)
+    return mark.ensure_marked(client, given["name"], given["left_out"], check)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ LENGTHS = (0, 1, 2, 4)
 def test_the_backup_goes_before_the_pods(left: float, drain: float, backup: float) -> None:
     fits = fit([DRAIN, BACKUP, STOP], ORDER, left)
     assert fits.granted == {"drain": drain, "backup": backup, "stop": 90}
-    assert ("backup" in fits.skipped) == (not backup) and ("drain" in fits.skipped) == (not drain)
+    assert ("backup" in fits.left_out) == (not backup) and ("drain" in fits.left_out) == (not drain)
     assert ("drain" in fits.shortened) == (0 < drain < 300)
     assert bool(fits.late) == (left < 90)
 
@@ -41,8 +41,8 @@ def test_what_is_worth_more_goes_last_and_leaves_the_others_what_they_can_use() 
 
 def test_what_is_said_names_the_step_and_the_seconds() -> None:
     fits = fit([DRAIN, BACKUP, STOP], ORDER, 50)
-    assert fits.skipped["backup"] == "left out: it takes 60 s, and 0 s were to spare"
-    assert fits.skipped["drain"] == "left out: it takes 20 s, and 0 s were to spare"
+    assert fits.left_out["backup"] == "left out: it takes 60 s, and 0 s were to spare"
+    assert fits.left_out["drain"] == "left out: it takes 20 s, and 0 s were to spare"
     assert fits.late == "stop: takes 90 s, 50 s are left; done nevertheless"
 
 
@@ -73,8 +73,8 @@ def holds(steps: list[Step], order: tuple[str, ...], left: int) -> None:
     choices = itertools.product(*(possible(by_name[name]) for name in valued))
     best = max(choice for choice in choices if sum(choice) <= room)  # the most valued first, as tuples compare
     assert tuple(fits.granted[name] for name in valued) == best
-    assert set(fits.skipped) == {name for name in order if by_name[name].seconds and not fits.granted[name]}
-    assert not set(fits.skipped) & set(fits.shortened)
+    assert set(fits.left_out) == {name for name in order if by_name[name].seconds and not fits.granted[name]}
+    assert not set(fits.left_out) & set(fits.shortened)
     short = {name for name in order if 0 < fits.granted[name] < by_name[name].seconds}
     assert set(fits.shortened) == short and bool(fits.late) == (needed > left)
 
@@ -110,7 +110,7 @@ def test_what_was_left_out_is_remembered_and_told_once(tmp_path: Path) -> None:
     assert mark.ensure_marked(client, "n3", {"drain": "left out"}, check=False)["changed"]
     assert [bool(one["annotations"]) for one in lab.cluster("n1")["nodes"].values()] == [False, False, True]
     told = mark.ensure_unmarked(client, check=True)
-    assert told["skipped"] == {"drain": "left out"} and told["warnings"][0].endswith("did not do all: drain left out")
+    assert told["left_out"] == {"drain": "left out"} and told["warnings"][0].endswith("did not do all: drain left out")
     assert mark.ensure_unmarked(client, check=False) == told
     assert mark.ensure_unmarked(client, check=False)["warnings"] == []
 
@@ -125,7 +125,7 @@ def test_a_shutdown_that_did_all_leaves_no_mark(tmp_path: Path) -> None:
         mark.ensure_marked(client, "n9", {}, check=False)
 
 
-@pytest.mark.parametrize("text", ["some words", "[1]", '{"skipped": 5}'])
+@pytest.mark.parametrize("text", ["some words", "[1]", '{"left_out": 5}'])
 def test_a_mark_that_somebody_else_wrote_is_taken_away_and_says_nothing(tmp_path: Path, text: str) -> None:
     lab = Lab(tmp_path / "state", FAST)
     client = lab.formed(1)["n1"]

@@ -31,7 +31,7 @@ class Fit:
     """Seconds for each step; what was left out or shortened, in words; and what does not fit and is done nevertheless."""
 
     granted: Mapping[str, float]
-    skipped: Mapping[str, str]
+    left_out: Mapping[str, str]
     shortened: Mapping[str, str]
     late: str = ""
 
@@ -48,19 +48,19 @@ def fit(steps: Sequence[Step], order: Sequence[str], left: float) -> Fit:
     needed = sum(step.seconds for step in due)
     room = max(0.0, left - needed)
     granted = {step.name: step.seconds for step in due}
-    skipped, shortened = {}, {}
+    left_out, shortened = {}, {}
     for name in reversed([name for name in order if name in by_name]):
         step = by_name[name]
         granted[name] = step.within(room)
         if step.seconds and not granted[name]:
-            skipped[name] = f"left out: it takes {_least(step):.0f} s, and {room:.0f} s were to spare"
+            left_out[name] = f"left out: it takes {_least(step):.0f} s, and {room:.0f} s were to spare"
         elif granted[name] < step.seconds:
             shortened[name] = f"has {granted[name]:.0f} s instead of {step.seconds:.0f} s"
         room -= granted[name]
     late = ""
     if needed > left:
         late = f"{', '.join(step.name for step in due)}: takes {needed:.0f} s, {left:.0f} s are left; done nevertheless"
-    return Fit({step.name: granted[step.name] for step in steps}, skipped, shortened, late)
+    return Fit({step.name: granted[step.name] for step in steps}, left_out, shortened, late)
 
 
 def _least(step: Step) -> float:
