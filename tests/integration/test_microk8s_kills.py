@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.backup import NAME as BACKUP
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.config import PENDING
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.mark import SHUTDOWN
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.parse import CORDONED_BY
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
 from testbed.ansible import LOCAL, Playbooks, PlayResult
 from testbed.microk8s import FAST, STANDIN, Lab
@@ -78,7 +81,7 @@ class Site:
             self.hosts[name] = {**host(client, len(self.hosts) + 1), **variables}
 
     def play(self, run: str = "none") -> PlayResult:
-        plays = Playbooks(self.folder / "plays", {})
+        plays = Playbooks(self.folder / "plays", {"ANSIBLE_PIPELINING": "1"})
         inventory = self.folder / "hosts.json"
         inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
         name = f"rackstead.infra.{self.playbook}"
@@ -155,9 +158,63 @@ def upgraded(site: Site) -> None:
         assert machine["running"] and machine["channel"] == ("1.33/stable" if new else "1.32/stable")
 
 
+def going_down(folder: Path) -> Site:
+    """A control plane and two workers, of which somebody has cordoned the last."""
+    site = Site(folder, "shutdown_cluster", {"microk8s_backup_path": str(folder / "kept")})
+    machines = site.lab.formed(3 if EVERY else 1, 2)
+    workers = {name: machines.pop(name) for name in list(machines)[-2:]}
+    site.add(machines)
+    site.add(workers, microk8s_worker=True)
+    with site.lab.truth() as state:
+        state["clusters"]["c"]["nodes"][list(workers)[-1]].update(cordoned=True, annotations={"by": "somebody"})
+    return site
+
+
+def down(site: Site) -> None:
+    machines = site.lab.state["machines"]
+    assert not any(machine["running"] or machine.get("disabled") for machine in machines.values())
+    cluster = site.lab.cluster("n1")
+    # Every node that we have cordoned says so, and the pods are gone; nobody's replicas have changed.
+    *ours, other = cluster["nodes"].values()
+    assert [node["annotations"] for node in ours] == [{CORDONED_BY: "rackstead"}] * len(ours)
+    assert other["annotations"] == {"by": "somebody"}
+    assert all(node["cordoned"] and node["pods"] == 0 for node in cluster["nodes"].values())
+    assert [one["spec"]["replicas"] for one in cluster["objects"]["deployments.apps"]] == [2]
+    # The workers are down before any of the control plane, of which one goes after the other.
+    stopped = [one["host"] for one in site.lab.state["log"] if one["argv"] == ["snap", "stop", "microk8s"]]
+    in_order = list(dict.fromkeys(stopped))
+    assert set(in_order[:2]) == set(list(machines)[-2:]) and in_order[2:] == list(machines)[:-2]
+    backups = [one.name for one in (site.folder / "kept").iterdir() if one.name != ".lock"]
+    assert backups and all(BACKUP.fullmatch(name) for name in backups), backups
+
+
+def coming_up(folder: Path) -> Site:
+    """What a shutdown has left, with one thing that it left out."""
+    site = going_down(folder)
+    site.playbook = "start_cluster"
+    mark = json.dumps({"at": "2026-12-01T00:00:00+00:00", "left_out": {"backup": "left out"}})
+    with site.lab.truth() as state:
+        for machine in state["machines"].values():
+            machine["running"] = False
+        for node in list(state["clusters"]["c"]["nodes"].values())[:-1]:
+            node.update(cordoned=True, annotations={CORDONED_BY: "rackstead"})
+        state["clusters"]["c"]["nodes"]["n1"]["annotations"][SHUTDOWN] = mark
+    return site
+
+
+def up(site: Site) -> None:
+    assert all(machine["running"] for machine in site.lab.state["machines"].values())
+    *ours, other = site.lab.cluster("n1")["nodes"].values()
+    assert [(node["cordoned"], node["annotations"]) for node in ours] == [(False, {})] * len(ours)
+    assert other["cordoned"] and other["annotations"] == {"by": "somebody"}
+    assert set(site.lab.roles("n1").values()) == {"voter"}
+
+
 CASES = {
     "setup_cluster": Case(bare, set_up, "microk8s join"),
     "upgrade": Case(formed, upgraded, "microk8s kubectl cordon"),
+    "shutdown_cluster": Case(going_down, down, "snap stop"),
+    "start_cluster": Case(coming_up, up, "microk8s kubectl uncordon"),
 }
 
 
