@@ -4,7 +4,8 @@
 """Playbooks about clusters, killed with -9 as a command of MicroK8s or snap ends, and run again.
 
 The machines are folders of this host. With ``RACKSTEAD_KILLS=1`` in the environment the playbooks are killed after every
-single command, with ``RACKSTEAD_KILLS=10`` after every tenth, one run for each; else once, where most is at stake.
+single command, with ``RACKSTEAD_KILLS=10`` after every tenth, with ``RACKSTEAD_KILLS=changes`` after every one that
+changes something; one run for each. Else they are killed once, where most is at stake.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.mark impo
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.parse import CORDONED_BY
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
 from testbed.ansible import LOCAL, Playbooks, PlayResult
-from testbed.microk8s import FAST, STANDIN, Lab
+from testbed.microk8s import FAST, QUIET, STANDIN, Lab
 
 KILLING = STANDIN.with_name("microk8s_killing")
 #: Kill after every so many commands; 0 is for one kill at the command that a case names.
-EVERY = int(os.environ.get("RACKSTEAD_KILLS", "0"))
+ORDERED = os.environ.get("RACKSTEAD_KILLS", "0")
+EVERY = 1 if ORDERED == "changes" else int(ORDERED)
+#: Commands that are not counted.
+UNCOUNTED = (*QUIET, "microk8s kubectl api-resources") if ORDERED == "changes" else ()
 #: Word of the environment by which a run's processes are known.
 RUN = "MICROK8S_KILLED_RUN"
 
@@ -93,7 +97,9 @@ class Site:
         """Run the playbook until it is killed; false where it came to its end before."""
         run = secrets.token_hex(8)
         if "after" in when:
-            when["after"] += len(self.lab.state["log"])
+            lines = [" ".join(one["argv"]) for one in self.lab.state["log"]]
+            when["after"] += sum(not line.startswith(UNCOUNTED) for line in lines)
+            when["quiet"] = UNCOUNTED
         order = self.lab.folder / "kill"
         order.write_text(json.dumps({"run": f"{RUN}={run}", **when}))
         ended = self.play(run)
