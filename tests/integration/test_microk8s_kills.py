@@ -36,6 +36,8 @@ KILLING = STANDIN.with_name("microk8s_killing")
 #: Kill after every so many commands; 0 is for one kill at the command that a case names.
 ORDERED = os.environ.get("RACKSTEAD_KILLS", "0")
 EVERY = 1 if ORDERED == "changes" else int(ORDERED)
+#: Machines of a cluster. Where it is killed once, the fewest will do.
+CONTROL, WORKERS = (3, 2) if EVERY else (1, 1)
 #: Commands that are not counted.
 UNCOUNTED = (*QUIET, "microk8s kubectl api-resources") if ORDERED == "changes" else ()
 #: Word of the environment by which a run's processes are known.
@@ -144,20 +146,24 @@ def set_up(site: Site) -> None:
 
 
 def formed(folder: Path) -> Site:
-    """Three nodes, of which somebody has cordoned one."""
-    only = [] if EVERY else ["n3"]
-    site = Site(folder, "upgrade", {"microk8s_channel": "1.33/stable", "microk8s_nodes": only})
-    site.add(site.lab.formed(3))
+    """Nodes of which somebody has cordoned one. Where it is killed once, one of two is upgraded."""
+    given = {"microk8s_channel": "1.33/stable", "microk8s_nodes": [] if EVERY else ["n2"]}
+    site = Site(folder, "upgrade", given)
+    machines = site.lab.formed(3 if EVERY else 1, 0 if EVERY else 1)
+    worker = {} if EVERY else {"n2": machines.pop("n2")}
+    site.add(machines)
+    site.add(worker, microk8s_worker=True)
     with site.lab.truth() as state:
-        state["clusters"]["c"]["nodes"]["n2"].update(cordoned=True, annotations={"by": "somebody"})
+        state["clusters"]["c"]["nodes"]["n1"].update(cordoned=True, annotations={"by": "somebody"})
     return site
 
 
 def upgraded(site: Site) -> None:
     cluster = site.lab.cluster("n1")
-    assert {name: node["cordoned"] for name, node in cluster["nodes"].items()} == {"n1": False, "n2": True, "n3": False}
-    assert [node["annotations"] for node in cluster["nodes"].values()] == [{}, {"by": "somebody"}, {}]
-    assert site.lab.roles("n1") == {"n1": "voter", "n2": "voter", "n3": "voter"}
+    other, *ours = cluster["nodes"].values()
+    assert other["cordoned"] and other["annotations"] == {"by": "somebody"}
+    assert [(node["cordoned"], node["annotations"]) for node in ours] == [(False, {})] * len(ours)
+    assert set(site.lab.roles("n1").values()) == {"voter"}
     assert not cluster["lost"], "the quorum was lost on the way"
     for name, machine in site.lab.state["machines"].items():
         new = name in (site.variables["microk8s_nodes"] or site.hosts)
@@ -165,10 +171,10 @@ def upgraded(site: Site) -> None:
 
 
 def going_down(folder: Path) -> Site:
-    """A control plane and two workers, of which somebody has cordoned the last."""
+    """A control plane and workers, of which somebody has cordoned the last."""
     site = Site(folder, "shutdown_cluster", {"microk8s_backup_path": str(folder / "kept")})
-    machines = site.lab.formed(3 if EVERY else 1, 2)
-    workers = {name: machines.pop(name) for name in list(machines)[-2:]}
+    machines = site.lab.formed(CONTROL, WORKERS)
+    workers = {name: machines.pop(name) for name in list(machines)[-WORKERS:]}
     site.add(machines)
     site.add(workers, microk8s_worker=True)
     with site.lab.truth() as state:
@@ -189,7 +195,7 @@ def down(site: Site) -> None:
     # The workers are down before any of the control plane, of which one goes after the other.
     stopped = [one["host"] for one in site.lab.state["log"] if one["argv"] == ["snap", "stop", "microk8s"]]
     in_order = list(dict.fromkeys(stopped))
-    assert set(in_order[:2]) == set(list(machines)[-2:]) and in_order[2:] == list(machines)[:-2]
+    assert set(in_order[:WORKERS]) == set(list(machines)[-WORKERS:]) and in_order[WORKERS:] == list(machines)[:-WORKERS]
     backups = [one.name for one in (site.folder / "kept").iterdir() if one.name != ".lock"]
     assert backups and all(BACKUP.fullmatch(name) for name in backups), backups
 
