@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from testbed import kubebuild
 from testbed.daemon import ROOT, exclusive, free_port
 
@@ -217,7 +216,9 @@ class Cluster:
         """A new one, whose pods may run."""
         name = f"t-{uuid.uuid4().hex[:8]}"
         self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        self.wait(lambda: self.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), f"namespace {name} to be usable")
+        self.wait(
+            lambda: self.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), f"namespace {name} to be usable"
+        )
         return name
 
     def pods(self, namespace: str) -> list[Object]:
@@ -230,7 +231,7 @@ class Cluster:
         script.write_text(
             '#!/bin/sh\nwhat=$1; shift\ncase "$what" in\n'
             f"kubectl) exec {kubectl} --kubeconfig={shlex.quote(str(self.config))} "
-            f"--cache-dir={shlex.quote(str(folder / 'cache'))} \"$@\" ;;\n"
+            f'--cache-dir={shlex.quote(str(folder / "cache"))} "$@" ;;\n'
             f"status) exec cat {shlex.quote(str(folder / 'status'))} ;;\n"
             '*) echo "there is no $what here" >&2; exit 1 ;;\nesac\n'
         )
