@@ -55,6 +55,7 @@ class Cluster:
         self.token = secrets.token_hex(16)
         self.config = folder / "kubeconfig"
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._count = 0
         self.web = requests.Session()
         self.web.trust_env = False
         self.web.headers["Authorization"] = f"Bearer {self.token}"
@@ -193,17 +194,18 @@ class Cluster:
         return wait_until(found, Deadline(PATIENCE), what=what)
 
     # -- what tests need in it --------------------------------------------------------------------
-    def node(self, name: str) -> None:
+    def node(self, name: str, labels: dict[str, str] | None = None) -> None:
         """A node that is ready, with room for pods."""
         conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "stand-in"}]
+        self._count += 1
         room = {"cpu": "64", "memory": "64Gi", "pods": "110"}
         label = "node.kubernetes.io/microk8s-controlplane"
-        about = {"name": name, "labels": {"kubernetes.io/hostname": name, label: "microk8s-controlplane"}}
+        about = {"name": name, "labels": {"kubernetes.io/hostname": name, label: "", **(labels or {})}}
         status = {
             "conditions": conditions,
             "capacity": room,
             "allocatable": room,
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1" if name == "n1" else f"127.1.0.{self._count}"}],
             "nodeInfo": dict.fromkeys(INFO, "") | {"kubeletVersion": kubebuild.VERSION},
         }
         self.call("POST", "/api/v1/nodes", {"metadata": about, "status": status})
@@ -297,6 +299,75 @@ class Kubelets:
                     headers={"Content-Type": "application/merge-patch+json"},
                     timeout=60,
                 )
+
+
+class Site:
+    """A namespace and two nodes of its own. Pods here run on these nodes, where they have room."""
+
+    def __init__(self, cluster: Cluster, kubelets: Kubelets) -> None:
+        self.cluster, self.kubelets = cluster, kubelets
+        self.namespace = cluster.namespace()
+        self.nodes = [f"{self.namespace}-{letter}" for letter in "ab"]
+        for name in self.nodes:
+            cluster.node(name, {"of": self.namespace})
+
+    def clear(self) -> None:
+        """The nodes with their pods, and the namespace go."""
+        self.kubelets.stuck.clear()
+        for name in self.nodes:
+            self.cluster.call("DELETE", f"/api/v1/nodes/{name}")
+        self.cluster.call("DELETE", f"/api/v1/namespaces/{self.namespace}")
+
+    def path(self, kind: str, name: str = "") -> str:
+        group = {"deployments": "apps/v1", "statefulsets": "apps/v1", "daemonsets": "apps/v1", "cronjobs": "batch/v1beta1",
+                 "poddisruptionbudgets": "policy/v1beta1", "horizontalpodautoscalers": "autoscaling/v1"}.get(kind)  # fmt: skip
+        top = f"/apis/{group}" if group else "/api/v1"
+        return f"{top}/namespaces/{self.namespace}/{kind}" + (f"/{name}" if name else "")
+
+    def make(self, kind: str, name: str, spec: Object, **about: Any) -> Object:
+        return self.cluster.call("POST", self.path(kind), {"metadata": {"name": name, **about}, "spec": spec})
+
+    def read(self, kind: str, name: str) -> Object:
+        return self.cluster.call("GET", self.path(kind, name))
+
+    def template(self, app: str, **spec: Any) -> Object:
+        """Of pods that take all nodes of this site, none of others."""
+        containers = [{"name": "main", "image": "none"}]
+        return {
+            "metadata": {"labels": {"app": app}},
+            "spec": {"containers": containers, "nodeSelector": {"of": self.namespace}, **spec},
+        }
+
+    def runs(self, kind: str, app: str, replicas: int = 1, labels: dict[str, str] | None = None, **spec: Any) -> None:
+        """A Deployment, StatefulSet or DaemonSet, waited for until its pods run."""
+        given: Object = {"selector": {"matchLabels": {"app": app}}, "template": self.template(app, **spec)}
+        if kind != "daemonsets":
+            given["replicas"] = replicas
+        if kind == "statefulsets":
+            given["serviceName"] = app
+        self.make(kind, app, given, labels=labels or {})
+        number = len(self.nodes) if kind == "daemonsets" else replicas
+        self.wait(lambda: len(self.running(app)) == number, f"{number} pods of {app} to run")
+
+    def wait(self, probe: Any, what: str) -> Any:
+        return self.cluster.wait(probe, what)
+
+    def running(self, app: str) -> dict[str, str]:
+        """The nodes of the pods that run, and shall go on to."""
+        return {
+            one["metadata"]["name"]: one["spec"]["nodeName"]
+            for one in self.cluster.pods(self.namespace)
+            if one["metadata"].get("labels", {}).get("app") == app
+            and one["status"]["phase"] == "Running"
+            and "deletionTimestamp" not in one["metadata"]
+        }
+
+    def budget(self, app: str, least: int) -> None:
+        """A disruption budget, waited for until its controller has judged it."""
+        self.make("poddisruptionbudgets", app, {"minAvailable": least, "selector": {"matchLabels": {"app": app}}})
+        self.wait(
+            lambda: self.read("poddisruptionbudgets", app)["status"].get("currentHealthy"), "the budget to be judged"
+        )
 
 
 # -- places ---------------------------------------------------------------------------------------
