@@ -291,7 +291,7 @@ def ensure_emptied(
             _cordon(client, name)
         emptying.over(seconds)
         pods, left = list(emptying.evicted.values()), emptying.left()
-    told = _in_the_way(emptying, left, seconds)
+    told = {name: f"{what}; the node stays cordoned" for name, what in _in_the_way(emptying, left, seconds).items()}
     before = {node.name: node.schedulable for node in nodes}
     return {
         "changed": bool(cordoned) or bool(pods),
