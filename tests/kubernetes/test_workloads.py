@@ -38,11 +38,12 @@ def levels(site: Site) -> dict[str, int]:
 @pytest.fixture
 def shop(site: Site) -> Site:
     """Two Deployments, a StatefulSet and a CronJob."""
-    site.runs("deployments", "web", 3)
-    site.runs("deployments", "mail", 2, labels={PRIORITY: "-10", "team": "post"})
-    site.runs("statefulsets", "db", 3)
+    high = {PRIORITY: "10"}
+    site.runs("deployments", "web", 3, labels=high)
+    site.runs("deployments", "mail", 2, labels={"team": "post"})
+    site.runs("statefulsets", "db", 3, labels=high)
     job = {"template": site.template("report", restartPolicy="Never")}
-    site.make("cronjobs", "report", {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": job}})
+    site.make("cronjobs", "report", {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": job}}, labels=high)
     return site
 
 
@@ -72,9 +73,15 @@ def test_reasons_come_and_go_and_all_is_what_it_was(shop: Site, client: MicroK8s
     shop.wait(lambda: (len(shop.running("web")), len(shop.running("db"))) == (3, 3), "the pods to be back")
 
 
+def test_a_priority_cannot_be_below_0(site: Site) -> None:
+    """A label's value does not begin with a hyphen: without the label is the lowest there is."""
+    with pytest.raises(RuntimeError, match="must start and end with an alphanumeric character"):
+        site.runs("deployments", "web", labels={PRIORITY: "-1"})
+
+
 def test_selections(shop: Site, client: MicroK8s) -> None:
     here = (shop.namespace,)
-    workloads.scale(client, "a", Selection(here, below_priority=0), workloads.PAUSED)
+    workloads.scale(client, "a", Selection(here, below_priority=5), workloads.PAUSED)
     assert marks(shop) == ["mail"]
     workloads.restore(client, "a")
     workloads.scale(client, "a", Selection(here, selector="team in (post),team!=shop"), workloads.PAUSED)
