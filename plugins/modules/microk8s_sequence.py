@@ -41,6 +41,15 @@ options:
     description: Whether machines that cannot be reached are left as they are, and the quorum may be lost.
     type: bool
     default: false
+  here:
+    description: Hosts that are the machine that runs the play. One whose node is called as that machine is, too.
+    type: list
+    elements: str
+    default: []
+  away_is_off:
+    description: Whether machines that cannot be reached are taken to be off, as the machines are switched off, or have been.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - rackstead.infra.attributes.info
 author:
@@ -79,8 +88,20 @@ nodes:
   returned: success
   type: list
   elements: str
+here:
+  description: For a shutdown, the hosts that are the machine that runs the play.
+  returned: success
+  type: list
+  elements: str
+power:
+  description:
+    - For a shutdown, all hosts by the turns in which they may be switched off. Workers, the control plane, and the machine that runs the play.
+  returned: success
+  type: list
+  elements: list
 """
 
+import socket
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -101,15 +122,23 @@ def options() -> dict[str, Any]:
         "hosts": {"type": "list", "elements": "dict", "required": True, "options": host},
         "purpose": {"type": "str", "choices": list(PURPOSES), "required": True},
         "force": {"type": "bool", "default": False},
+        "here": {"type": "list", "elements": "str", "default": []},
+        "away_is_off": {"type": "bool", "default": False},
     }
+
+
+def _seen(one: dict[str, Any], here: list[str]) -> sequence.Seen:
+    found = one["found"] or {}
+    mine = one["host"] in here or found.get("name") == socket.gethostname().lower()
+    return sequence.Seen.of(one["host"], one["worker"], found, mine)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     given = module.params
-    hosts = [sequence.Seen.of(one["host"], one["worker"], one["found"]) for one in given["hosts"]]
-    found = PURPOSES[given["purpose"]](hosts, given["force"])
-    plain = {name: list(getattr(found, name)) for name in ("control", "workers", "nodes", "warnings")}
-    return {"changed": False, "conductor": found.conductor, **plain}
+    hosts = [_seen(one, given["here"]) for one in given["hosts"]]
+    found = PURPOSES[given["purpose"]](hosts, given["force"], given["away_is_off"])
+    plain = {name: list(getattr(found, name)) for name in ("control", "workers", "nodes", "here", "warnings")}
+    return {"changed": False, "conductor": found.conductor, "power": [list(one) for one in found.power], **plain}
 
 
 def main() -> None:

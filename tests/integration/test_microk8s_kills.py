@@ -4,7 +4,8 @@
 """Playbooks about clusters, killed with -9 as a command of MicroK8s or snap ends, and run again.
 
 The machines are folders of this host. With ``RACKSTEAD_KILLS=1`` in the environment the playbooks are killed after every
-single command, with ``RACKSTEAD_KILLS=10`` after every tenth, one run for each; else once, where most is at stake.
+single command, with ``RACKSTEAD_KILLS=10`` after every tenth, with ``RACKSTEAD_KILLS=changes`` after every one that
+changes something; one run for each. Else they are killed once, where most is at stake.
 """
 
 from __future__ import annotations
@@ -22,15 +23,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.backup import NAME as BACKUP
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client import MicroK8s
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.config import PENDING
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.mark import SHUTDOWN
+from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.parse import CORDONED_BY
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
 from testbed.ansible import LOCAL, Playbooks, PlayResult
-from testbed.microk8s import FAST, STANDIN, Lab
+from testbed.microk8s import FAST, QUIET, STANDIN, Lab
 
 KILLING = STANDIN.with_name("microk8s_killing")
 #: Kill after every so many commands; 0 is for one kill at the command that a case names.
-EVERY = int(os.environ.get("RACKSTEAD_KILLS", "0"))
+ORDERED = os.environ.get("RACKSTEAD_KILLS", "0")
+EVERY = 1 if ORDERED == "changes" else int(ORDERED)
+#: Machines of a cluster. Where it is killed once, the fewest will do.
+CONTROL, WORKERS = (3, 2) if EVERY else (1, 1)
+#: Commands that are not counted.
+UNCOUNTED = (*QUIET, "microk8s kubectl api-resources") if ORDERED == "changes" else ()
 #: Word of the environment by which a run's processes are known.
 RUN = "MICROK8S_KILLED_RUN"
 
@@ -78,7 +87,7 @@ class Site:
             self.hosts[name] = {**host(client, len(self.hosts) + 1), **variables}
 
     def play(self, run: str = "none") -> PlayResult:
-        plays = Playbooks(self.folder / "plays", {})
+        plays = Playbooks(self.folder / "plays", {"ANSIBLE_PIPELINING": "1"})
         inventory = self.folder / "hosts.json"
         inventory.write_text(json.dumps({"all": {"hosts": self.hosts}}))
         name = f"rackstead.infra.{self.playbook}"
@@ -90,7 +99,9 @@ class Site:
         """Run the playbook until it is killed; false where it came to its end before."""
         run = secrets.token_hex(8)
         if "after" in when:
-            when["after"] += len(self.lab.state["log"])
+            lines = [" ".join(one["argv"]) for one in self.lab.state["log"]]
+            when["after"] += sum(not line.startswith(UNCOUNTED) for line in lines)
+            when["quiet"] = UNCOUNTED
         order = self.lab.folder / "kill"
         order.write_text(json.dumps({"run": f"{RUN}={run}", **when}))
         ended = self.play(run)
@@ -135,29 +146,87 @@ def set_up(site: Site) -> None:
 
 
 def formed(folder: Path) -> Site:
-    """Three nodes, of which somebody has cordoned one."""
-    only = [] if EVERY else ["n3"]
-    site = Site(folder, "upgrade", {"microk8s_channel": "1.33/stable", "microk8s_nodes": only})
-    site.add(site.lab.formed(3))
+    """Nodes of which somebody has cordoned one. Where it is killed once, one of two is upgraded."""
+    given = {"microk8s_channel": "1.33/stable", "microk8s_nodes": [] if EVERY else ["n2"]}
+    site = Site(folder, "upgrade", given)
+    machines = site.lab.formed(3 if EVERY else 1, 0 if EVERY else 1)
+    worker = {} if EVERY else {"n2": machines.pop("n2")}
+    site.add(machines)
+    site.add(worker, microk8s_worker=True)
     with site.lab.truth() as state:
-        state["clusters"]["c"]["nodes"]["n2"].update(cordoned=True, annotations={"by": "somebody"})
+        state["clusters"]["c"]["nodes"]["n1"].update(cordoned=True, annotations={"by": "somebody"})
     return site
 
 
 def upgraded(site: Site) -> None:
     cluster = site.lab.cluster("n1")
-    assert {name: node["cordoned"] for name, node in cluster["nodes"].items()} == {"n1": False, "n2": True, "n3": False}
-    assert [node["annotations"] for node in cluster["nodes"].values()] == [{}, {"by": "somebody"}, {}]
-    assert site.lab.roles("n1") == {"n1": "voter", "n2": "voter", "n3": "voter"}
+    other, *ours = cluster["nodes"].values()
+    assert other["cordoned"] and other["annotations"] == {"by": "somebody"}
+    assert [(node["cordoned"], node["annotations"]) for node in ours] == [(False, {})] * len(ours)
+    assert set(site.lab.roles("n1").values()) == {"voter"}
     assert not cluster["lost"], "the quorum was lost on the way"
     for name, machine in site.lab.state["machines"].items():
         new = name in (site.variables["microk8s_nodes"] or site.hosts)
         assert machine["running"] and machine["channel"] == ("1.33/stable" if new else "1.32/stable")
 
 
+def going_down(folder: Path) -> Site:
+    """A control plane and workers, of which somebody has cordoned the last."""
+    site = Site(folder, "shutdown_cluster", {"microk8s_backup_path": str(folder / "kept")})
+    machines = site.lab.formed(CONTROL, WORKERS)
+    workers = {name: machines.pop(name) for name in list(machines)[-WORKERS:]}
+    site.add(machines)
+    site.add(workers, microk8s_worker=True)
+    with site.lab.truth() as state:
+        state["clusters"]["c"]["nodes"][list(workers)[-1]].update(cordoned=True, annotations={"by": "somebody"})
+    return site
+
+
+def down(site: Site) -> None:
+    machines = site.lab.state["machines"]
+    assert not any(machine["running"] or machine.get("disabled") for machine in machines.values())
+    cluster = site.lab.cluster("n1")
+    # Every node that we have cordoned says so, and the pods are gone; nobody's replicas have changed.
+    *ours, other = cluster["nodes"].values()
+    assert [node["annotations"] for node in ours] == [{CORDONED_BY: "rackstead"}] * len(ours)
+    assert other["annotations"] == {"by": "somebody"}
+    assert all(node["cordoned"] and node["pods"] == 0 for node in cluster["nodes"].values())
+    assert [one["spec"]["replicas"] for one in cluster["objects"]["deployments.apps"]] == [2]
+    # The workers are down before any of the control plane, of which one goes after the other.
+    stopped = [one["host"] for one in site.lab.state["log"] if one["argv"] == ["snap", "stop", "microk8s"]]
+    in_order = list(dict.fromkeys(stopped))
+    assert set(in_order[:WORKERS]) == set(list(machines)[-WORKERS:]) and in_order[WORKERS:] == list(machines)[:-WORKERS]
+    backups = [one.name for one in (site.folder / "kept").iterdir() if one.name != ".lock"]
+    assert backups and all(BACKUP.fullmatch(name) for name in backups), backups
+
+
+def coming_up(folder: Path) -> Site:
+    """What a shutdown has left, with one thing that it left out."""
+    site = going_down(folder)
+    site.playbook = "start_cluster"
+    mark = json.dumps({"at": "2026-12-01T00:00:00+00:00", "left_out": {"backup": "left out"}})
+    with site.lab.truth() as state:
+        for machine in state["machines"].values():
+            machine["running"] = False
+        for node in list(state["clusters"]["c"]["nodes"].values())[:-1]:
+            node.update(cordoned=True, annotations={CORDONED_BY: "rackstead"})
+        state["clusters"]["c"]["nodes"]["n1"]["annotations"][SHUTDOWN] = mark
+    return site
+
+
+def up(site: Site) -> None:
+    assert all(machine["running"] for machine in site.lab.state["machines"].values())
+    *ours, other = site.lab.cluster("n1")["nodes"].values()
+    assert [(node["cordoned"], node["annotations"]) for node in ours] == [(False, {})] * len(ours)
+    assert other["cordoned"] and other["annotations"] == {"by": "somebody"}
+    assert set(site.lab.roles("n1").values()) == {"voter"}
+
+
 CASES = {
     "setup_cluster": Case(bare, set_up, "microk8s join"),
     "upgrade": Case(formed, upgraded, "microk8s kubectl cordon"),
+    "shutdown_cluster": Case(going_down, down, "snap stop"),
+    "start_cluster": Case(coming_up, up, "microk8s kubectl uncordon"),
 }
 
 

@@ -9,10 +9,15 @@ Runs that are killed are in test_microk8s_kills.
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.mark import SHUTDOWN
+from testbed import bmc as testbed
 from testbed.ansible import Playbooks, PlayResult
 from testbed.microk8s import FAST, Lab, inventory
 
@@ -20,11 +25,13 @@ from testbed.microk8s import FAST, Lab, inventory
 class Site:
     """Machines of a control plane and workers."""
 
-    def __init__(self, folder: Path, control: int, workers: int) -> None:
+    def __init__(
+        self, folder: Path, control: int, workers: int, own: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self.lab = Lab(folder / "state", FAST)
         hosts = inventory(self.lab.formed(control, workers))
         for number, (name, variables) in enumerate(hosts["all"]["hosts"].items()):
-            variables |= {"microk8s_node_name": name, "microk8s_worker": number >= control}
+            variables |= {"microk8s_node_name": name, "microk8s_worker": number >= control, **(own or {}).get(name, {})}
         self.hosts = folder / "hosts.yml"
         self.hosts.write_text(json.dumps(hosts))
         self.plays = Playbooks(folder / "plays", {"ANSIBLE_PIPELINING": "1"})
@@ -114,12 +121,6 @@ def test_what_does_not_fit_into_the_budget_is_left_out_and_told(tmp_path: Path) 
     assert list(site.mark("n1")) == ["drain", "backup"] and not site.kept.exists()
 
 
-def test_by_force_nothing_is_drained_or_backed_up(tmp_path: Path) -> None:
-    site = Site(tmp_path, 1, 1)
-    site.play("shutdown_cluster", microk8s_shutdown_mode="force").ok()
-    assert site.running() == [] and site.cordoned() == [] and not site.kept.exists()
-
-
 def test_an_api_server_that_goes_away_in_the_middle_keeps_no_machine_up(tmp_path: Path) -> None:
     site = Site(tmp_path, 1, 1)
     site.lab.order("n1", api="drain")
@@ -127,6 +128,60 @@ def test_an_api_server_that_goes_away_in_the_middle_keeps_no_machine_up(tmp_path
     assert "the node stays cordoned" in said.stderr and site.cordoned() == ["n1", "n2"]
     assert said.of("rackstead.infra.microk8s : Back the cluster up", "n1").status == "ignored"
     assert not list(site.kept.glob("*.tar.gz")) and site.stopped() == ["n2", "n1"] and site.running() == []
-    site.lab.order("n1", api="")
-    site.play("start_cluster").ok()
-    assert site.running() == ["n1", "n2"] and site.cordoned() == []
+
+
+class Sleeper(threading.Thread):
+    """A machine that answers once it was woken."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.asleep, self.awake = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+        self.asleep.bind(("127.0.0.1", 0))
+        self.asleep.settimeout(200)
+        self.awake.bind(("127.0.0.1", 0))
+        self.heard = b""
+        where = {"broadcast": "127.0.0.1", "port": self.asleep.getsockname()[1], "address": "127.0.0.1"}
+        self.variables = {"mac": "ac:1f:6b:00:00:02", **where, "wait_port": self.awake.getsockname()[1]}
+
+    def run(self) -> None:
+        try:
+            self.heard = self.asleep.recv(200)
+        except TimeoutError:
+            return
+        self.awake.listen()
+
+
+def test_machines_are_switched_off_and_on(tmp_path: Path) -> None:
+    """By their BMCs, by a packet, by themselves; and by force nothing is drained or backed up."""
+    with testbed.ipmi(1) as first, testbed.ipmi(2) as second:
+        sleeper = Sleeper()
+
+        def host(name: str, bmc: testbed.Ipmi, **variables: Any) -> dict[str, Any]:
+            command = ["touch", str(tmp_path / f"gone.{name}")]
+            off = {"microk8s_poweroff_command": command, "microk8s_poweroff_lock": str(tmp_path / f"lock.{name}")}
+            return {"microk8s_own": False, "microk8s_bmc": {**bmc.options, "protocol": "ipmi"}, **off, **variables}
+
+        woken = {"microk8s_power_on": "wol", "microk8s_wol": sleeper.variables}
+        own = {"n1": host("n1", first, microk8s_power_on="bmc"), "n2": host("n2", second, **woken)}
+        site = Site(tmp_path, 1, 1, own)
+        first.set_power(True)
+        second.set_power(True)
+        said = site.play("shutdown_cluster", microk8s_power_off="bmc", microk8s_shutdown_mode="force").ok()
+        assert site.running() == [] and site.cordoned() == [] and not site.kept.exists()
+        assert [bmc.chassis()["power"] for bmc in (first, second)] == ["0", "0"]
+        task = "rackstead.infra.microk8s : Switch the machines off by their BMCs"
+        done = [one.host for one in said.results if one.task == task and one.changed]
+        assert done == ["n2", "n1"] and testbed.PASSWORD not in said.stdout + said.stderr
+
+        sleeper.start()
+        site.play("start_cluster").ok()
+        assert first.chassis()["power"] == "1" and b"\xac\x1f\x6b\x00\x00\x02" * 16 in sleeper.heard
+        assert second.chassis()["power"] == "0" and site.running() == ["n1", "n2"]
+
+        site.play("shutdown_cluster", microk8s_power_off="host", microk8s_shutdown_mode="force").ok()
+        names = ["gone.n1", "gone.n2"]
+
+        def all_gone() -> bool | None:
+            return sorted(one.name for one in tmp_path.glob("gone.*")) == names or None
+
+        wait_until(all_gone, Deadline(120), what="both machines to shut down", first=0.05)

@@ -23,6 +23,8 @@ from .ansible import LOCAL
 STANDIN = Path(__file__).resolve().parent.parent / "standins/microk8s"
 #: No delay but what is needed to be seen.
 FAST = {"install": 0.05, "join": 0.05, "leave": 0.0, "refresh": 0.1, "enable": 0.0, "disable": 0.0, "drain": 0.0}
+#: Beginnings of commands that only look.
+QUIET = ("snap list", "snap info", "microk8s status", "microk8s kubectl get", "microk8s refresh-certs --check")
 
 
 class Lab:
@@ -70,9 +72,8 @@ class Lab:
 
     def commands(self, host: str = "") -> list[str]:
         """The command lines that were run, without what only looks."""
-        quiet = ("snap list", "snap info", "microk8s status", "microk8s kubectl get", "microk8s refresh-certs --check")
         lines = [" ".join(one["argv"]) for one in self.state["log"] if host in ("", one["host"])]
-        return [line for line in lines if not line.startswith(quiet)]
+        return [line for line in lines if not line.startswith(QUIET)]
 
     def formed(self, control: int, workers: int = 0) -> dict[str, MicroK8s]:
         """Machines n1, n2, … that are a cluster already, as if they had joined one by one."""

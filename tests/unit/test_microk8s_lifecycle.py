@@ -192,3 +192,37 @@ def test_a_cluster_that_is_half_stopped_is_stopped_whole(lab: Lab) -> None:
 def test_what_was_found_is_read_as_microk8s_info_tells_it(lab: Lab) -> None:
     found: dict[str, Any] = info.gather(lab.formed(1, 1)["n2"])
     assert Seen.of("work", False, found).worker and not Seen.of("work", True, None).place
+
+
+# -- power -----------------------------------------------------------------------------------------
+def test_the_machine_that_runs_the_play_is_switched_off_last(lab: Lab) -> None:
+    hosts = seen(lab.formed(2, 2), "n3", "n4")
+    assert shutdown(hosts).power == (("n3", "n4"), ("n1", "n2"))
+    own = [replace(one, here=one.host in ("n1", "n4")) for one in hosts]
+    found = shutdown(own)
+    assert found.power == (("n3",), ("n2",), ("n1", "n4")) and found.here == ("n1", "n4")
+    assert found.control == ("n2", "n1")  # the datastore's order is not changed by that
+
+
+def test_machines_that_are_off_already_are_no_obstacle_where_all_are_to_be_off(lab: Lab) -> None:
+    """As after a run that was killed among the machines."""
+    hosts = seen(lab.formed(1, 1), "n2")
+    with pytest.raises(InvalidInput, match="n2: cannot be reached"):
+        shutdown([hosts[0], Seen("n2", worker=True)])
+    found = shutdown([hosts[0], Seen("n2", worker=True)], off=True)
+    assert found.control == ("n1",) and found.workers == () and found.power == (("n2",), ("n1",))
+    assert found.warnings[0] == "n2 cannot be reached, and is taken to be off"
+    gone = shutdown([Seen("n1"), Seen("n2", worker=True)], off=True)
+    assert gone.control == () and gone.power == (("n2",), ("n1",))
+
+
+def test_a_voter_that_cannot_be_reached_and_is_up_is_not_taken_to_be_off(lab: Lab) -> None:
+    hosts = seen(lab.formed(3))
+    with pytest.raises(QuorumLost):
+        shutdown([hosts[0], hosts[1], Seen("n3")], off=True)
+
+
+def test_in_check_mode_machines_that_were_not_switched_on_are_no_obstacle(lab: Lab) -> None:
+    assert startup([Seen("n1"), Seen("n2", worker=True)], off=True).control == ()
+    found = startup([*seen(lab.formed(1)), Seen("n2", worker=True)], off=True)
+    assert found.control == ("n1",) and found.conductor == "n1"
