@@ -11,11 +11,11 @@ export LC_ALL := C.UTF-8
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv venv.test check test bench pictures clean \
+.PHONY: help demo venv venv.test check test test-kubernetes bench pictures clean \
   incus.init env.apply env.status env.health env.snapshot env.start env.stop env.logs env.destroy
 
 help: ## this list
-	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.]+):.*## (.*)/  \1\t\2/' | expand -t 18
+	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 	@echo '  PLAN=FILE names another plan than $(PLAN)'
 
 demo: venv ## from an empty machine to the demo plan, running: set up, init, apply, status
@@ -34,6 +34,10 @@ check: venv.test ## quick: lint, types, changelog, unit tests
 
 test: venv.test ## everything that CI runs
 	@$(PIPELINE) test
+
+test-kubernetes: venv.test ## what runs on a real Kubernetes; builds it first, once, from Debian's source
+	@.venv/bin/python -m tests.testbed.kubebuild
+	@$(PIPELINE) kubernetes
 
 bench: venv.test ## speed beside other tools and beside the provider's own floor
 	@.venv/bin/python -m tests.benchmarks $(BENCH)

@@ -12,6 +12,8 @@ short_description: Nodes of a MicroK8s cluster emptied for a shutdown, and let b
 description:
   - Cordons nodes and evicts their pods, all nodes at the same time. Pods that have nowhere to go wait until a node takes pods again;
     nobody's number of replicas is changed.
+  - Each eviction is the API server's decision, by the disruption budgets. One that it refuses is tried again until O(wait) is over.
+    Pods of DaemonSets and mirror pods are left where they are.
   - It runs on a node of the control plane. To take one node out of a cluster that goes on, see M(rackstead.infra.microk8s_node).
 options:
   names:
@@ -30,6 +32,10 @@ options:
     description: How long the pods of a node may take to leave, in seconds.
     type: float
     default: 300.0
+  delete_emptydir:
+    description: Whether pods go whose C(emptyDir) volumes are lost with them. Otherwise they stay, and are told.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - rackstead.infra.microk8s
   - rackstead.infra.attributes
@@ -54,6 +60,35 @@ left:
   description: For each node that still has pods, what was in the way.
   returned: with O(state=drained)
   type: dict
+evicted:
+  description: The pods that went, as C(namespace/name); in check mode, those that would be asked to.
+  returned: with O(state=drained)
+  type: list
+  elements: str
+blocked:
+  description: The pods that are there still.
+  returned: with O(state=drained)
+  type: list
+  elements: dict
+  contains:
+    node:
+      description: Where it runs.
+      type: str
+    namespace:
+      description: Its namespace.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    why:
+      description: What keeps it there.
+      type: str
+    budgets:
+      description:
+        - The disruption budgets that cover it, each with its C(name), the disruptions it has C(allowed),
+          and the pods that are C(healthy) and C(needed).
+      type: list
+      elements: dict
 """
 
 from typing import Any
@@ -71,6 +106,7 @@ def options() -> dict[str, Any]:
         "names": {"type": "list", "elements": "str", "required": True},
         "state": {"type": "str", "choices": ["drained", "released"], "default": "drained"},
         "wait": {"type": "float", "default": 300.0},
+        "delete_emptydir": {"type": "bool", "default": True},
     }
 
 
@@ -79,7 +115,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     client = client_of(given)
     if given["state"] == "released":
         return node.ensure_released(client, given["names"], check)
-    return node.ensure_emptied(client, given["names"], given["wait"], check)
+    return node.ensure_emptied(client, given["names"], given["wait"], check, given["delete_emptydir"])
 
 
 def main() -> None:

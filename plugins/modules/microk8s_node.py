@@ -49,6 +49,10 @@ options:
       for V(absent) until a node that has left is no longer taken for ready.
     type: float
     default: 600.0
+  delete_emptydir:
+    description: Whether V(drained) takes pods away whose C(emptyDir) volumes are lost with them. Otherwise one such pod is an error.
+    type: bool
+    default: true
 notes:
   - C(microk8s join) takes its token on the command line, where other users of the machine can see it while it runs. There is no other way.
 extends_documentation_fragment:
@@ -84,6 +88,11 @@ node:
   description: The node, for V(present).
   returned: with O(state=present)
   type: dict
+evicted:
+  description: The pods that went, as C(namespace/name); in check mode, those that would be asked to.
+  returned: with O(state=drained)
+  type: list
+  elements: str
 before:
   description: What was there before.
   returned: with O(state=joined), O(state=left) and O(state=absent)
@@ -112,6 +121,7 @@ def options() -> dict[str, Any]:
         "gone": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "wait": {"type": "float", "default": 600.0},
+        "delete_emptydir": {"type": "bool", "default": True},
     }
 
 
@@ -125,7 +135,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if given["state"] == "absent":
         return node.ensure_absent(client, name, given["gone"], given["force"], check, wait)
     if given["state"] == "drained":
-        return node.ensure_drained(client, name, wait, given["force"], check)
+        return node.ensure_drained(client, name, wait, given["force"], check, given["delete_emptydir"])
     if given["state"] == "uncordoned":
         return node.ensure_uncordoned(client, name, check)
     return node.ensure_present(client, name, wait, check)

@@ -36,6 +36,8 @@ BIN = Path(sys.executable).parent
 #: In pytest's summary, a test that failed. Its parameters may hold anything.
 PYTEST_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/[^\s:]+::\w+(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 PYTEST_TESTS_FAILED = 1
+#: With -rs, why tests were skipped.
+PYTEST_SKIPPED = re.compile(r"^SKIPPED \[\d+\] \S+: (.+)$", re.MULTILINE)
 PYTEST_TOTAL = re.compile(r"^=*\s*(\d+ \w+.* in [\d.]+s.*?)\s*=*$", re.MULTILINE)
 
 
@@ -94,6 +96,11 @@ def slow_stages() -> list[Stage]:
         Stage("oldest core", (str(TOOLS / "oldest-core.sh"),)),
         pytest("artefacts", "tests/runner/test_artifacts.py"),
     ]
+
+
+def kubernetes_stages() -> list[Stage]:
+    """On a real API server, where it has been built: ``make test-kubernetes`` does that, which takes too long here."""
+    return [pytest("real Kubernetes", "tests/kubernetes", "-rs")]
 
 
 #: Files whose tests take minutes, the longest first: begun last, they would keep one worker going alone.
@@ -331,6 +338,8 @@ class Pipeline:
         total = PYTEST_TOTAL.findall(output)
         note = f"  {total[-1]}" if total else ""
         print(f"ok      {stage.name:<16} {seconds:6.1f} s{note}", flush=True)
+        for why in sorted(set(PYTEST_SKIPPED.findall(output))):
+            print(f"        skipped: {why}", flush=True)
         if total:
             self.totals.append(f"{stage.name}: {total[-1]}")
 
@@ -387,16 +396,19 @@ def staged_collection() -> Path:
 
 
 def run_all(what: str) -> None:
-    """Stage the collection and run the stages of ``check`` or ``test`` on it."""
+    """Stage the collection and run the stages of ``check``, ``test`` or ``kubernetes`` on it."""
     tree = staged_collection()
     pipeline = Pipeline(tree)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if what == "check":
             pipeline.lanes(quick_stages())
+        elif what == "kubernetes":
+            pipeline.lanes(kubernetes_stages())
         else:
             sanity = Stage("sanity", (str(TOOLS / "sanity.sh"), str(tree)))
-            beside = [replace(stage, behind=True) for stage in (*quick_stages(), *slow_stages(), sanity)]
+            stages = (*quick_stages(), *slow_stages(), sanity, *kubernetes_stages())
+            beside = [replace(stage, behind=True) for stage in stages]
             pipeline.lanes(beside, daemon_stages())
     except BaseException:
         pipeline.interrupt()
@@ -407,8 +419,8 @@ def run_all(what: str) -> None:
 def main() -> int:
     """Run what the command line names; 0 if all is well."""
     what = sys.argv[1] if len(sys.argv) == 2 else ""
-    if what not in ("check", "test"):
-        print("usage: python -m tests.tools.pipeline check|test", file=sys.stderr)
+    if what not in ("check", "test", "kubernetes"):
+        print("usage: python -m tests.tools.pipeline check|test|kubernetes", file=sys.stderr)
         return 2
     begun = time.monotonic()
     try:

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..common.deadline import Deadline, wait_until
@@ -16,22 +15,20 @@ from ..common.errors import (
     InvalidInput,
     NotFound,
     OperationFailed,
-    RacksteadError,
     Unreachable,
 )
 from ..common.known import known
 from ..common.problems import nearest
 from ..common.show import diff_of
-from . import quorum
+from . import evict, quorum
 from .client import MicroK8s
+from .evict import Emptying, Held, Pod
 from .membership import ABSENT, CONTROL, SINGLE, STOPPED, WORKER, Place, look
 from .model import Node
 from .parse import CORDONED_BY
 from .quorum import Datastore, QuorumLost, Step
 
 BY = "rackstead"
-#: Nodes that are emptied at the same time.
-AT_ONCE = 16
 
 
 def ensure_present(client: MicroK8s, name: str, seconds: float, check: bool = False) -> dict[str, Any]:
@@ -219,21 +216,54 @@ def ensure_token(
     }
 
 
-def ensure_drained(client: MicroK8s, name: str, seconds: float, force: bool, check: bool) -> dict[str, Any]:
+def ensure_drained(
+    client: MicroK8s, name: str, seconds: float, force: bool, check: bool, delete_emptydir: bool = True
+) -> dict[str, Any]:
     """The node takes no new pods and has lost those it had; it may go down. Raises QuorumLost if it may not."""
     place = _control(client)
     node = _there(place, name)
     store = place.datastore
     warned = quorum.demand(store, [Step("stop", name)], force) if store.find(name) else _writable(store)
+    going = evict.to_go(client, [name])
+    if not delete_emptydir and (kept := evict.keeping(going)):
+        raise Conflict(f"node {name} is not drained: {evict.line(kept)}", hint="delete_emptydir: true lets them go")
     # A cordon that somebody else laid is somebody else's to take away.
     cordon = node.schedulable
-    evicted = False
+    pods = [one for one in going if not one.leaving]
     if not check:
         if cordon:
             _cordon(client, name)
-        evicted = _drain(client, name, seconds)
+        pods = _drained(client, name, seconds, delete_emptydir)
     before, after = {"schedulable": cordon}, {"schedulable": False}
-    return {"changed": cordon or evicted, "warnings": warned, "diff": diff_of(before, after, f"node {name}")}
+    return {
+        "changed": cordon or bool(pods),
+        "evicted": _names(pods),
+        "warnings": warned + evict.alone(pods),
+        "diff": diff_of(before, after, f"node {name}"),
+    }
+
+
+def _drained(client: MicroK8s, name: str, seconds: float, delete_emptydir: bool) -> list[Pod]:
+    """The pods that had to go. Raises OperationFailed where one could not."""
+    emptying = Emptying(client, [name], delete_emptydir)
+    emptying.over(seconds)
+    told = _in_the_way(emptying, emptying.left(), seconds)
+    if told:
+        hint = "the node stays cordoned; see to what is in the way and run it again"
+        raise OperationFailed(told[name], hint=hint)
+    return list(emptying.evicted.values())
+
+
+def _in_the_way(emptying: Emptying, left: Mapping[str, Sequence[Held]], seconds: float) -> dict[str, str]:
+    """By node, what kept it from being emptied."""
+    lines = {name: evict.line(held) for name, held in left.items()}
+    if emptying.trouble:
+        lines = {name: lines.get(name, emptying.trouble) for name in emptying.nodes}
+    return {name: f"node {name} could not be drained within {seconds:g} s: {line}" for name, line in lines.items()}
+
+
+def _names(pods: Iterable[Pod]) -> list[str]:
+    return sorted(f"{one.namespace}/{one.name}" for one in pods)
 
 
 def _cordon(client: MicroK8s, name: str) -> None:
@@ -242,7 +272,9 @@ def _cordon(client: MicroK8s, name: str) -> None:
     client.kubectl("cordon", name)
 
 
-def ensure_emptied(client: MicroK8s, names: Sequence[str], seconds: float, check: bool) -> dict[str, Any]:
+def ensure_emptied(
+    client: MicroK8s, names: Sequence[str], seconds: float, check: bool, delete_emptydir: bool = True
+) -> dict[str, Any]:
     """These nodes take no new pods, and lose those they have, all at once, as far as ``seconds`` go.
 
     It is for a shutdown of all of them. So the quorum is not looked at, and what is in the way is told, not raised.
@@ -250,32 +282,25 @@ def ensure_emptied(client: MicroK8s, names: Sequence[str], seconds: float, check
     place = _control(client)
     nodes = [_there(place, name) for name in names]
     cordoned = [node.name for node in nodes if node.schedulable]
-    left: dict[str, str] = {}
-    evicted = False
-    if not check:
+    emptying = Emptying(client, names, delete_emptydir)
+    if check:
+        pods = emptying.asked()
+        left = evict.by_node(emptying.kept)
+    else:
         for name in cordoned:
             _cordon(client, name)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for name, told in zip(names, pool.map(lambda name: _tried(client, name, seconds), names), strict=True):
-                if isinstance(told, str):
-                    left[name] = told
-                else:
-                    evicted = evicted or told
+        emptying.over(seconds)
+        pods, left = list(emptying.evicted.values()), emptying.left()
+    told = {name: f"{what}; the node stays cordoned" for name, what in _in_the_way(emptying, left, seconds).items()}
     before = {node.name: node.schedulable for node in nodes}
     return {
-        "changed": bool(cordoned) or evicted,
-        "left": left,
-        "warnings": list(left.values()),
+        "changed": bool(cordoned) or bool(pods),
+        "evicted": _names(pods),
+        "left": told,
+        "blocked": [one.row for held in left.values() for one in held],
+        "warnings": [*told.values(), *evict.alone(pods)],
         "diff": diff_of(before, dict.fromkeys(before, False), "schedulable nodes"),
     }
-
-
-def _tried(client: MicroK8s, name: str, seconds: float) -> bool | str:
-    """Whether pods had to go, or what was in the way."""
-    try:
-        return _drain(client, name, seconds)
-    except RacksteadError as error:
-        return str(error)
 
 
 def ensure_released(client: MicroK8s, names: Sequence[str], check: bool) -> dict[str, Any]:
@@ -287,19 +312,6 @@ def ensure_released(client: MicroK8s, names: Sequence[str], check: bool) -> dict
     before = {node.name: node.schedulable for node in ours}
     lifted = not all(before.values())
     return {"changed": lifted, "diff": diff_of(before, dict.fromkeys(before, True), "schedulable nodes")}
-
-
-def _drain(client: MicroK8s, name: str, seconds: float) -> bool:
-    """Whether a pod had to go. A budget that is not kept in time stops it: OperationFailed."""
-    options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={seconds:g}s")
-    try:
-        told = client.kubectl("drain", name, *options, seconds=seconds + client.quick)
-    except OperationFailed as error:
-        raise OperationFailed(
-            f"node {name} could not be drained within {seconds:g} s: {error.what}",
-            hint="the node stays cordoned; a pod disruption budget may be in the way (kubectl get pdb -A)",
-        ) from error
-    return "evicting pod" in told
 
 
 def ensure_uncordoned(client: MicroK8s, name: str, check: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,21 +33,21 @@ class Result:
 class Runner(Protocol):
     """Whoever runs commands."""
 
-    def run(self, argv: Sequence[str], timeout: float) -> Result:
-        """Raises NotFound where there is no such command, and DeadlineExceeded."""
+    def run(self, argv: Sequence[str], timeout: float, feed: str = "") -> Result:
+        """``feed`` is what the command reads. Raises NotFound where there is no such command, and DeadlineExceeded."""
 
 
 class Local:
-    """Runs commands here. No input, English answers."""
+    """Runs commands here. No input but what is given, English answers."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self.env = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
 
-    def run(self, argv: Sequence[str], timeout: float) -> Result:
+    def run(self, argv: Sequence[str], timeout: float, feed: str = "") -> Result:
         try:
             process = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -57,7 +58,7 @@ class Local:
         except (FileNotFoundError, PermissionError) as error:
             raise NotFound(f"there is no command {argv[0]}", hint="is MicroK8s installed here?") from error
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(feed or None, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _end(process)
             # Not the whole command line: it may hold a token.
@@ -69,6 +70,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     """End a command with all that it started, which may hold its output open."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdout, process.stderr):
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it had not read
+                pipe.close()

@@ -24,7 +24,7 @@ from .client import MicroK8s, told
 
 #: What an object was, and who wants what of it.
 KEPT = "rackstead.infra/kept"
-#: How much somebody cares, an integer. None is 0.
+#: How much somebody cares, an integer. None is 0, and as a label's value begins with no hyphen, the least.
 PRIORITY = "rackstead.infra/priority"
 RESOURCES = {"Deployment": "deployments.apps", "StatefulSet": "statefulsets.apps", "CronJob": "cronjobs.batch"}
 SYSTEM = "kube-system"
