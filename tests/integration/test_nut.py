@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.rackstead.infra.plugins.module_utils.common.deadline import Deadline, wait_until
@@ -23,6 +25,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.watcher 
 )
 from testbed import nut as testbed
 from testbed.ansible import Modules, done, failed
+
+from rackstead.cli import run_command
 
 UPSES = ("read", "watched", "lost", "ordered")
 PATIENCE = testbed.PATIENCE
@@ -124,7 +128,7 @@ def test_dead_servers_hold_up_nobody(nut: testbed.Nut, silent: Server) -> None:
         seen(watcher, "one", lambda last: last.status is not None and last.status.on_line)
 
 
-def test_a_lost_driver_and_a_lost_upsd_are_told_and_found_again(nut: testbed.Nut) -> None:
+def test_what_is_lost_is_told_and_found_again(nut: testbed.Nut) -> None:
     with Watcher({name: read_place(nut.place(name)) for name in ("watched", "lost")}, poll=0.05) as watcher:
         seen(watcher, "lost", lambda last: not last.reason)
         nut.stop("lost")
@@ -133,11 +137,73 @@ def test_a_lost_driver_and_a_lost_upsd_are_told_and_found_again(nut: testbed.Nut
         seen(watcher, "watched", lambda last: last.number > gone.number and not last.reason)
         nut.start_driver("lost")
         seen(watcher, "lost", lambda last: not last.reason)
+        with connect(Server("127.0.0.1", nut.port, timeout=PATIENCE)) as client:
+            client.sign_in("monitor", "mon")
+            client.force_shutdown("lost")
+        seen(watcher, "lost", lambda last: last.status is not None and last.status.fsd)
         nut.stop("upsd")
         seen(watcher, "watched", lambda last: bool(last.reason) and last.status is None)
-        nut.start_upsd()
+        nut.restart_upsd()
         for name in ("watched", "lost"):
-            seen(watcher, name, lambda last: not last.reason and last.status is not None and last.status.on_line)
+            up = seen(watcher, name, lambda last: not last.reason and last.status is not None and last.status.on_line)
+            assert up.status is not None and not up.status.fsd  # only a new upsd forgets it
+
+
+# -- the command line ------------------------------------------------------------------------------
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def rackstead(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    monkeypatch.setenv("COLUMNS", "140")
+    for name in ("RACKSTEAD_UPS_HOSTS", "RACKSTEAD_UPS_USERNAME", "RACKSTEAD_UPS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: str) -> Ended:
+        code = run_command(["ups", *words])
+        return Ended(code, *capfd.readouterr())
+
+    return run
+
+
+def test_status_tells_of_all_servers_also_beside_a_dead_one(nut: testbed.Nut, rackstead: Callable[..., Ended]) -> None:
+    nut.set("read", ups_status="OB LB RB", battery_charge="9")
+    dead = f"127.0.0.1:{testbed.free_port('127.0.0.1')}"
+    ended = rackstead("status", "--host", f"127.0.0.1:{nut.port}", "-H", dead, "--timeout", str(PATIENCE))
+    assert ended.code == 3 and f"{dead}: upsd does not answer" in ended.err
+    assert re.search(
+        r"^read .*on battery, battery low, battery to be replaced +9 % +60 min 00 s +23 %", ended.out, re.M
+    )
+    assert re.search(r"^watched .*on the mains", ended.out, re.M)
+    alone = rackstead("status", "read", "--host", f"127.0.0.1:{nut.port}", "--json", "--timeout", str(PATIENCE))
+    (server,) = json.loads(alone.out)["servers"]
+    assert (alone.code, [one["name"] for one in server["upses"]]) == (0, ["read"])
+    typo = rackstead("status", "raed", "--host", f"127.0.0.1:{nut.port}", "--timeout", str(PATIENCE))
+    assert typo.code == 2 and "did you mean 'read'?" in typo.err
+
+
+def test_list_and_scan_find_them(
+    nut: testbed.Nut, rackstead: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RACKSTEAD_UPS_HOSTS", f"127.0.0.1:{nut.port}")
+    listed = rackstead("list", "--timeout", str(PATIENCE))
+    assert listed.code == 0 and re.search(r"^read +127\.0\.0\.1:\d+ +read of a test +load\.off$", listed.out, re.M)
+    scanned = rackstead("scan", "--timeout", str(PATIENCE), "--json")
+    assert [one["name"] for one in json.loads(scanned.out)["servers"][0]["upses"]] == sorted(UPSES)
+
+
+def test_a_test_that_the_ups_cannot_do_is_refused(
+    nut: testbed.Nut, rackstead: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = rackstead("test", nut.place("ordered"))
+    assert ended.code == 2 and "RACKSTEAD_UPS_USERNAME" in ended.err and "password: is missing" in ended.err
+    monkeypatch.setenv("RACKSTEAD_UPS_PASSWORD", "secret")
+    ended = rackstead("test", nut.place("ordered"), "--username", "admin", "--deep")
+    assert ended.code == 2 and "ordered has no 'test.battery.start.deep'; allowed: load.off, fsd" in ended.err
+    assert rackstead("test", "no-place").code == 2
 
 
 # -- ordered ---------------------------------------------------------------------------------------
@@ -185,7 +251,7 @@ def test_what_the_driver_makes_of_an_order_is_told(nut: testbed.Nut, run_module:
     assert (accepted["changed"], accepted["outcome"]) == (True, "accepted")
 
 
-def test_a_forced_shutdown_stays_until_upsd_starts_anew(nut: testbed.Nut, run_module: Modules) -> None:
+def test_a_forced_shutdown_is_ordered_once_and_stays(nut: testbed.Nut, run_module: Modules) -> None:
     planned = done(run_module("ups_command", order(nut, "fsd"), check=True, diff=True))
     assert (planned["changed"], planned["outcome"]) == (True, "not ordered")
     assert planned["diff"] == {"before": {"fsd": False}, "after": {"fsd": True}}
@@ -195,6 +261,4 @@ def test_a_forced_shutdown_stays_until_upsd_starts_anew(nut: testbed.Nut, run_mo
     assert nut.read("ordered", "ups.status") == "FSD OL"
     again = done(run_module("ups_command", order(nut, "fsd")))
     assert (again["changed"], again["outcome"]) == (False, "unchanged")
-    nut.stop("upsd")
-    nut.start_upsd()
-    nut.wait_for("ordered", "OL$", what="no FSD")
+    assert nut.read("ordered", "ups.status") == "FSD OL"

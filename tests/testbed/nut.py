@@ -100,9 +100,22 @@ class Nut:
         self._start("upsd", UPSD)
         wait_until(self._listens, Deadline(PATIENCE), what="upsd to listen", first=0.02)
 
+    def restart_upsd(self) -> None:
+        """Start upsd again, and its drivers, which have their first values then.
+
+        A driver of NUT 2.8.0 that writes to a upsd which is gone aborts ("bit out of range"), sooner or later.
+        """
+        drivers = [name for name in self._running if name != "upsd"]
+        for name in list(self._running):
+            self.stop(name)
+        for ups in drivers:
+            self.start_driver(ups)
+        self.start_upsd()
+
     def stop(self, name: str) -> None:
         """End ``upsd`` or the driver of a UPS, as a crash does."""
         process = self._running.pop(name)
+        (self.folder / f"dummy-ups-{name}").unlink(missing_ok=True)
         process.kill()
         process.wait(PATIENCE)
 

@@ -32,6 +32,7 @@ from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.client i
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.command import ensure_command
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.info import read_info, server_of
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.status import parse_status
+from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.survey import parse_scan, scan_usb
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.watcher import Observed, Watcher, read_place
 from ansible_collections.rackstead.infra.plugins.module_utils.power.readings import reading
 
@@ -286,7 +287,7 @@ def test_places_are_those_of_nut(text: str, host: str, port: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "u", "@h", "u@", "u@h:0", "u@h:65536", "u@h:x", "a b@h", "u@a b", "u@::1"])
 def test_no_place(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"^upses\.rack: .*UPS@HOST"):
+    with pytest.raises(InvalidInput, match=r"^upses\.rack: .*allowed: (UPS@)?HOST or"):
         read_place(text, "upses.rack")
 
 
@@ -372,3 +373,26 @@ def test_an_old_upsd_only_passes_an_order_on() -> None:
     asked_first = {b"LIST UPS": UPSES, b"LIST VAR ups1": QUIET % b"enabled", b"LIST CMD ups1": BEEPS}
     with upsd({**asked_first, **SIGNS_IN, **old}) as port:
         assert ensure_command(beeping(port), check=False)["outcome"] == "accepted"
+
+
+SCANNED = (
+    'USB:driver="usbhid-ups",port="auto",vendorid="051D",productid="0002",'
+    'product="Back-UPS ES 700G FW:871.O4 .I USB FW:O4",serial="5B1234",vendor="American Power Conversion",bus="001"\n'
+)
+
+
+def test_what_the_scanner_prints_becomes_devices() -> None:
+    (device,) = parse_scan("a line of its log\n" + SCANNED)
+    assert (device["kind"], device["driver"], device["serial"]) == ("usb", "usbhid-ups", "5B1234")
+    assert device["product"].startswith("Back-UPS ES 700G FW:871")
+    assert parse_scan("") == []
+
+
+def test_without_the_scanner_a_scan_says_so(tmp_path: Path) -> None:
+    assert scan_usb("no-such-scanner") == ([], "no-such-scanner is not installed, so USB ports were not looked at")
+    scanner = tmp_path / "scanner"
+    scanner.write_text("#!/bin/sh\necho No USB device found >&2; exit 1\n")
+    scanner.chmod(0o755)
+    assert scan_usb(str(scanner)) == ([], "No USB device found")
+    scanner.write_text(f"#!/bin/sh\ncat <<'E'\n{SCANNED}E\n")
+    assert [one["driver"] for one in scan_usb(str(scanner))[0]] == ["usbhid-ups"]

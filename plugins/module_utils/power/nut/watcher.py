@@ -17,7 +17,7 @@ from .status import LOST, STALE, UpsStatus
 
 #: A server that does not answer is asked again after a poll, then each time so much later, at most so late.
 GROWTH, LONGEST_PAUSE = 1.5, 10.0
-_PLACE = re.compile(r"(?P<ups>[^@]*)@(?:\[(?P<six>[^\]]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d+))?")
+_HOST = re.compile(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<host>[^@:\[\]\s]+))(?::(?P<port>\d{1,5}))?")
 _WHY = {STALE: "the driver has nothing new from the UPS", LOST: "upsd has no driver for the UPS"}
 
 
@@ -47,13 +47,21 @@ class Observed:
     reason: str = ""
 
 
+def read_server(text: str, field: str = "host") -> Server:
+    """A server from ``HOST[:PORT]``. Raises InvalidInput."""
+    found = _HOST.fullmatch(text)
+    port = int((found and found["port"]) or PORT)
+    if not found or not 1 <= port <= 65535:
+        raise InvalidInput([f"{field}: {text!r} is not valid; allowed: HOST or HOST:PORT"])
+    return Server(found["six"] or found["host"], port)
+
+
 def read_place(text: str, field: str = "ups") -> Place:
     """A place from NUT's ``UPS@HOST[:PORT]``. Raises InvalidInput."""
-    found = _PLACE.fullmatch(text)
-    port = int((found and found["port"]) or PORT)
-    if not found or not NAME.fullmatch(found["ups"]) or not 1 <= port <= 65535:
+    ups, _at, host = text.partition("@")
+    if not NAME.fullmatch(ups) or not _HOST.fullmatch(host):
         raise InvalidInput([f"{field}: {text!r} is not valid; allowed: UPS@HOST or UPS@HOST:PORT"])
-    return Place(found["ups"], Server(found["six"] or found["host"], port))
+    return Place(ups, read_server(host, field))
 
 
 class Watcher:
