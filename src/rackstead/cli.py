@@ -28,6 +28,7 @@ from .cli_remote import register as register_remote
 from .cli_server import register as register_server
 from .cli_state import register as register_state
 from .cli_system import register as register_system
+from .cli_ups import register as register_ups
 from .cli_webhooks import register as register_webhooks
 from .options import BadUsage, Job, command, not_through_a_server
 from .run import Interrupted, Outcome, interruptible
@@ -579,6 +580,7 @@ def version(job: Job) -> int:
 register_provision(app, SERVERS)
 register_bios(app, SERVERS)
 register_power(app, SERVERS)
+register_ups(app, SERVERS)
 register_hardware(app, HOSTS)
 register_system(app, HOSTS)
 register_fleet(app, HOSTS, JOBS)

@@ -22,9 +22,19 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     Unreachable,
     Unsupported,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.client import Client, Server, connect, words
+from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.client import (
+    Client,
+    Server,
+    connect,
+    quoted,
+    words,
+)
+from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.command import ensure_command
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.info import read_info, server_of
 from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.status import parse_status
+from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.survey import parse_scan, scan_usb
+from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.watcher import Observed, Watcher, read_place
+from ansible_collections.rackstead.infra.plugins.module_utils.power.readings import reading
 
 VARIABLES = (Path(__file__).parent / "recorded" / "nut-list-var.txt").read_bytes()
 UPSES = b'BEGIN LIST UPS\nUPS ups1 "settable UPS"\nUPS ups2 "scripted UPS"\nEND LIST UPS\n'
@@ -252,3 +262,137 @@ def test_a_closed_port_is_unreachable() -> None:
         port = listening.getsockname()[1]
     with pytest.raises(Unreachable, match="upsd does not answer"):
         connect(Server("127.0.0.1", port))
+
+
+def test_what_is_quoted_is_read_back() -> None:
+    for text in ("plain", "", 'a "b" \\ #c', "Straße"):
+        assert words(quoted(text, "password")) == [text]
+    with pytest.raises(InvalidInput, match=r"^password: "):
+        quoted("two\nlines", "password")
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("u@h", "h", 3493),
+        ("u@192.0.2.1:4000", "192.0.2.1", 4000),
+        ("u@[::1]:4000", "::1", 4000),
+        ("u@[::1]", "::1", 3493),
+    ],
+)
+def test_places_are_those_of_nut(text: str, host: str, port: int) -> None:
+    place = read_place(text)
+    assert (place.ups, place.server.host, place.server.port) == ("u", host, port)
+
+
+@pytest.mark.parametrize("text", ["", "u", "@h", "u@", "u@h:0", "u@h:65536", "u@h:x", "a b@h", "u@a b", "u@::1"])
+def test_no_place(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^upses\.rack: .*allowed: (UPS@)?HOST or"):
+        read_place(text, "upses.rack")
+
+
+@pytest.mark.parametrize(
+    ("flags", "battery", "low", "forced"),
+    [
+        ("OL", False, False, False),
+        ("OB LB", True, True, False),
+        ("OL LB", False, True, False),
+        ("OB LB CAL", False, False, False),
+        ("FSD OL", False, False, True),
+        ("FSD", False, False, True),
+    ],
+)
+def test_readings_for_the_engine(flags: str, battery: bool, low: bool, forced: bool) -> None:
+    status = parse_status("u", {"ups.status": flags, "battery.runtime": "90"}, 0)
+    found = reading(Observed("rack", 0, 1, status))
+    assert found is not None
+    assert (found.on_battery, found.low, found.forced) == (battery, low, forced)
+    assert (found.charge, found.runtime, found.replace) == (100, 90, False)
+
+
+@pytest.mark.parametrize("flags", ["", "WAIT", "OL OB", "CHRG"])
+def test_what_is_no_evidence_is_no_reading(flags: str) -> None:
+    assert reading(Observed("rack", 0, 1, parse_status("u", {"ups.status": flags}, 0))) is None
+
+
+def test_a_reason_is_no_reading() -> None:
+    status = parse_status("u", {"ups.status": "OB LB"}, 0)
+    assert reading(Observed("rack", 0, 1, status, "too old")) is None
+    assert reading(Observed("rack", 0, 1, None, "lost")) is None
+
+
+def test_before_the_first_answer_a_watcher_has_none() -> None:
+    found = Watcher({"rack": read_place("u@h")}).latest()["rack"]
+    assert (found.status, found.number, found.reason) == (None, 0, "not asked yet")
+
+
+def test_an_old_reading_no_longer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with upsd({b"LIST VAR ups1": VARIABLES}) as port:
+        with Watcher({"rack": read_place(f"ups1@127.0.0.1:{port}")}, poll=0.5) as watcher:
+            (first,) = watcher.wait(0, 60)
+        assert first.status is not None and first.status.on_line
+        now = "ansible_collections.rackstead.infra.plugins.module_utils.power.nut.watcher.time.monotonic"
+        monkeypatch.setattr(now, lambda: first.at + 7)
+        found = watcher.latest()["rack"]
+        monkeypatch.undo()
+    assert (found.status, found.reason) == (None, "nothing was heard for 7 s")
+
+
+QUIET = b'BEGIN LIST VAR ups1\nVAR ups1 ups.status "OL"\nVAR ups1 ups.beeper.status "%s"\nEND LIST VAR ups1\n'
+BEEPS = b"BEGIN LIST CMD ups1\nCMD ups1 beeper.disable\nEND LIST CMD ups1\n"
+SIGNS_IN = {b'USERNAME "me"': b"OK\n", b'PASSWORD "horse"': b"OK\n"}
+ORDERS = {
+    b"SET TRACKING ON": b"OK\n",
+    b'INSTCMD ups1 "beeper.disable"': b"OK TRACKING 1-2\n",
+    b"GET TRACKING 1-2": b"SUCCESS\n",
+}
+
+
+def beeping(port: int) -> dict[str, object]:
+    more = {"ups": "ups1", "command": "beeper.disable", "value": "", "username": "me", "password": "horse", "wait": 5.0}
+    return params(port, **more)
+
+
+@pytest.mark.parametrize(("check", "outcome"), [(True, "not ordered"), (False, "done")])
+def test_a_beeper_is_silenced(check: bool, outcome: str) -> None:
+    asked_first = {b"LIST UPS": UPSES, b"LIST VAR ups1": QUIET % b"enabled", b"LIST CMD ups1": BEEPS}
+    with upsd(asked_first if check else {**asked_first, **SIGNS_IN, **ORDERS}) as port:
+        found = ensure_command(beeping(port), check=check)
+    assert (found["changed"], found["outcome"]) == (True, outcome)
+    assert found["diff"] == {"before": {"beeper": "enabled"}, "after": {"beeper": "disabled"}}
+
+
+def test_a_silent_beeper_is_left_alone() -> None:
+    with upsd({b"LIST UPS": UPSES, b"LIST VAR ups1": QUIET % b"disabled", b"LIST CMD ups1": BEEPS}) as port:
+        found = ensure_command(beeping(port), check=False)
+    assert (found["changed"], found["outcome"]) == (False, "unchanged")
+
+
+def test_an_old_upsd_only_passes_an_order_on() -> None:
+    old = {b"SET TRACKING ON": b"ERR INVALID-ARGUMENT\n", b'INSTCMD ups1 "beeper.disable"': b"OK\n"}
+    asked_first = {b"LIST UPS": UPSES, b"LIST VAR ups1": QUIET % b"enabled", b"LIST CMD ups1": BEEPS}
+    with upsd({**asked_first, **SIGNS_IN, **old}) as port:
+        assert ensure_command(beeping(port), check=False)["outcome"] == "accepted"
+
+
+SCANNED = (
+    'USB:driver="usbhid-ups",port="auto",vendorid="051D",productid="0002",'
+    'product="Back-UPS ES 700G FW:871.O4 .I USB FW:O4",serial="5B1234",vendor="American Power Conversion",bus="001"\n'
+)
+
+
+def test_what_the_scanner_prints_becomes_devices() -> None:
+    (device,) = parse_scan("a line of its log\n" + SCANNED)
+    assert (device["kind"], device["driver"], device["serial"]) == ("usb", "usbhid-ups", "5B1234")
+    assert device["product"].startswith("Back-UPS ES 700G FW:871")
+    assert parse_scan("") == []
+
+
+def test_without_the_scanner_a_scan_says_so(tmp_path: Path) -> None:
+    assert scan_usb("no-such-scanner") == ([], "no-such-scanner is not installed, so USB ports were not looked at")
+    scanner = tmp_path / "scanner"
+    scanner.write_text("#!/bin/sh\necho No USB device found >&2; exit 1\n")
+    scanner.chmod(0o755)
+    assert scan_usb(str(scanner)) == ([], "No USB device found")
+    scanner.write_text(f"#!/bin/sh\ncat <<'E'\n{SCANNED}E\n")
+    assert [one["driver"] for one in scan_usb(str(scanner))[0]] == ["usbhid-ups"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A session with upsd that reads. What is cut, late or garbled ends in an error, never in a shorter answer.
+"""A session with upsd. What is cut, late or garbled ends in an error, never in a shorter answer.
 
 The protocol is a few lines of text. It is spoken here and not by pynut2, which takes a list that a lost connection
 cut short for the whole, has no deadline and no STARTTLS, and needs telnetlib, which Python 3.13 no longer has.
@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...common.deadline import Deadline
-from ...common.errors import Denied, NotFound, OperationFailed, RacksteadError, Unreachable, Unsupported
+from ...common.errors import Denied, InvalidInput, NotFound, OperationFailed, RacksteadError, Unreachable, Unsupported
 from .status import LOST, STALE, UpsStatus, parse_status
 
 PORT = 3493
@@ -61,6 +62,13 @@ def words(line: str) -> list[str]:
         found.append(bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
         at = match.end()
     return found
+
+
+def quoted(text: str, field: str) -> str:
+    """A word as upsd reads it back: its parser takes # for a comment also within quotes. Raises InvalidInput."""
+    if not text.isprintable():
+        raise InvalidInput([f"{field}: is not valid; allowed: text without line breaks and control characters"])
+    return '"' + re.sub(r'(["\\\\#])', r"\\\1", text) + '"'
 
 
 def connect(server: Server) -> Client:
@@ -139,6 +147,38 @@ class Client:
                 raise
             return UpsStatus(ups, read_at, communication=CUT_OFF[error.code])
 
+    def sign_in(self, username: str, password: str) -> None:
+        """Say who asks from now on. upsd looks at it only when something is ordered, and answers OK to all here."""
+        deadline = Deadline(self._server.timeout)
+        for request in (f"USERNAME {quoted(username, 'username')}", f"PASSWORD {quoted(password, 'password')}"):
+            if self._ask(request, deadline) != ["OK"]:
+                raise self._broken("it did not answer OK to a user's name and password")
+
+    def order(self, ups: str, command: str, value: str = "") -> str:
+        """Order an instant command. Gives a name to ask ``outcome`` by; none where upsd is too old (2.7)."""
+        deadline = Deadline(self._server.timeout)
+        with suppress(Refused):  # upsd 2.7 can only tell that it has passed the command on
+            self._ask("SET TRACKING ON", deadline)
+        request = f"INSTCMD {self._named(ups)} {quoted(command, 'command')}"
+        answer = self._ask(f"{request} {quoted(value, 'value')}" if value else request, deadline)
+        if answer == ["OK"]:
+            return ""
+        if answer[:2] == ["OK", "TRACKING"] and len(answer) == 3:
+            return answer[2]
+        raise self._broken("its answer to INSTCMD is not one")
+
+    def outcome(self, tracking: str) -> bool | None:
+        """True when the UPS has carried out an order, None as long as that is open. Raises Refused if it has not."""
+        answer = self._ask(f"GET TRACKING {self._named(tracking)}", Deadline(self._server.timeout))
+        if answer not in (["SUCCESS"], ["PENDING"]):
+            raise self._broken("its answer to GET TRACKING is not one")
+        return True if answer == ["SUCCESS"] else None
+
+    def force_shutdown(self, ups: str) -> None:
+        """Set FSD: every upsmon of this UPS shuts its machine down. It stays until upsd is started anew."""
+        if self._ask(f"FSD {self._named(ups)}", Deadline(self._server.timeout)) != ["OK", "FSD-SET"]:
+            raise self._broken("its answer to FSD is not one")
+
     def _named(self, ups: str) -> str:
         """The name, if it is one: anything else could be a second line of the protocol."""
         if not NAME.fullmatch(ups):
@@ -175,9 +215,11 @@ class Client:
 
     def _refusal(self, code: str, request: str) -> RacksteadError:
         if code == "UNKNOWN-UPS":
-            return NotFound(f"upsd knows no UPS {request.rsplit(maxsplit=1)[-1]!r}", where=str(self._server))
+            about = request.split()[1 if request.startswith(("INSTCMD", "FSD")) else -1]
+            return NotFound(f"upsd knows no UPS {about!r}", where=str(self._server))
         if code == "ACCESS-DENIED":
-            return Denied("upsd refuses this to us", where=str(self._server))
+            hint = "see the user, the password, and what the user may do, in upsd.users"
+            return Denied("upsd refuses this to us", where=str(self._server), hint=hint)
         return Refused(code, where=str(self._server))
 
     def _line(self, deadline: Deadline) -> list[str]:

@@ -43,15 +43,21 @@ def server_of(params: Mapping[str, Any]) -> Server:
 
 def read_info(params: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
     """What a task returns. ``wanted`` are names of UPSes; none means all."""
-    with connect(server_of(params)) as client:
+    return {"changed": False, "upses": read_upses(server_of(params), wanted)}
+
+
+def read_upses(server: Server, wanted: list[str]) -> list[dict[str, Any]]:
+    """The readings, variables and commands of these UPSes, or of all. Raises InvalidInput for unknown ones."""
+    with connect(server) as client:
         known = client.upses()
-        problems = [_unknown(name, list(known)) for name in wanted if name not in known]
+        problems = [unknown_ups(name, list(known)) for name in wanted if name not in known]
         if problems:
             raise InvalidInput(problems)
-        return {"changed": False, "upses": [_one(client, name, known[name]) for name in wanted or sorted(known)]}
+        return [_one(client, name, known[name]) for name in wanted or sorted(known)]
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def unknown_ups(name: str, known: list[str]) -> str:
+    """A line for a name that upsd does not know."""
     near = difflib.get_close_matches(name, known, 1)
     nearest = f"; did you mean {near[0]!r}?" if near else ""
     return f"ups: {name!r} is not known to upsd; allowed: {', '.join(sorted(known)) or 'none, it has no UPS'}{nearest}"
