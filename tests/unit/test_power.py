@@ -223,7 +223,7 @@ def run(*words: str) -> tuple[int, dict[str, Any]]:
 
 def test_the_command_tells_the_verdict_of_the_example() -> None:
     code, told = run("simulate", "--scenario", str(CHECKOUT / "plans/outage.yml"))
-    assert code == 0 and told["safe"] and told["decisions"][-1]["action"] == "done"
+    assert code == 0 and told["safe"] and "done" in [one["action"] for one in told["decisions"]]
     code, told = run("check", str(CHECKOUT / "plans/power.yml"))
     assert code == 0 and set(told["upses"]) == {"ups1", "ups2", "all UPSes"}
 
