@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, Rackstead contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command ``power``: plans of power, checked and played without touching anything."""
+"""The command ``power``: plans of power, checked, played without touching anything, and watched over."""
 
 from __future__ import annotations
 
+import signal
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,7 @@ from .options import BadUsage
 from .options import Job as Command
 
 if TYPE_CHECKING:
+    from ansible_collections.rackstead.infra.plugins.module_utils.power.engine import Decision
     from ansible_collections.rackstead.infra.plugins.module_utils.power.simulate import Verdict
 
 EXAMPLE = "Example: rackstead power simulate --scenario plans/outage.yml"
@@ -78,10 +81,42 @@ def simulate(
         return _swept(told, simulator.sweep(plan, case))
     verdict = simulator.simulate(plan, case)
     for one in verdict.decisions:
-        told.terminal.show(Text(f"{one.at:6.0f} s  {one.action:<10} {one.target:<12} {one.reason}"))
+        told.terminal.show(_line(one))
     told.terminal.show(Text(_words(verdict), style="bold"))
     errors = [] if verdict.safe else [verdict.failure, f"the smallest change: {simulator.remedy(plan, case)}"]
     return told.end(Exit.OK if verdict.safe else Exit.FAILED, errors, verdict.as_json())
+
+
+@registered(power, "power monitor", epilog="Example: rackstead power monitor plans/power.yml")
+def monitor(
+    told: Command,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan of power.", show_default=False)],
+    journal: Annotated[
+        Path, typer.Option("--journal", metavar="FILE", help="Where decisions are written before they are carried out.")
+    ] = Path("/var/lib/rackstead/power/journal"),
+) -> int:
+    """Watch over a plan's UPSes and carry out what is decided, until Ctrl-C or SIGTERM. Needs no database."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.power import monitor as core
+    from ansible_collections.rackstead.infra.plugins.module_utils.power.commands import Commands
+    from ansible_collections.rackstead.infra.plugins.module_utils.power.journal import Journal
+    from ansible_collections.rackstead.infra.plugins.module_utils.power.nut.watcher import Watcher, read_place
+    from ansible_collections.rackstead.infra.plugins.module_utils.power.plan import read_power
+
+    plan = read_power(_document(file, "FILE"))
+    core.check_commands(plan)
+    places = {name: read_place(ups.nut or f"{name}@127.0.0.1", f"upses.{name}.nut") for name, ups in plan.upses.items()}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    actor = Commands(plan.commands, journal.parent / f"{journal.name}.actions")
+    with Watcher(places, poll=plan.poll) as watcher, closing(Journal(journal)) as book:
+        found = core.Monitor(plan, book, core.NutSource(watcher), actor, lambda one: told.terminal.show(_line(one)))
+        while True:
+            newest = max(one.number for one in watcher.latest().values())
+            found.turn()
+            watcher.wait(newest, plan.poll)
+
+
+def _line(one: Decision) -> Text:
+    return Text(f"{one.at:6.0f} s  {one.action:<10} {one.target:<12} {one.reason}")
 
 
 def _words(verdict: Verdict) -> str:

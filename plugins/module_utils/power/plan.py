@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..common.kinds import BAD, Choice, ListOf, MapOf, Nested, Text, Whole, given, read_spec
 from ..common.problems import Problems, nearest
+from .rules import Rule, rule_faults
+from .words import NAME, PERCENT, SECONDS
 
-NAME = Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "letters, digits, dots, dashes and underscores")
-SECONDS = Whole(0, 86400)
-PERCENT = Whole(0, 100)
+#: What commands can be declared for. A probe ends with 0 where the host is up, with 1 where it is off.
+COMMANDS = (
+    *("stop", "force_stop", "start", "cut", "probe"),
+    *("scale_down", "scale_up", "pause", "resume", "notify", "workflow"),
+)
+PLACE = Text(r"[^@\s]+@[^@\s]+", "UPS@HOST or UPS@HOST:PORT")
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Ups:
     health: int = given(Whole(1, 100), "Percent of its capacity that is left with its age.", 100)
     temperature: int = given(Whole(0, 60), "Degrees Celsius where the battery stands.", 25)
     critical: int = given(PERCENT, "Charge in percent from which all stages begin without waiting.", 10)
+    low: int = given(PERCENT, "Charge in percent at which rules are told of a low battery.", 30)
+    nut: str = given(PLACE, "Where the monitor asks for it; its own name at 127.0.0.1 by default.", "")
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,30 @@ class PowerPlan:
     stages: tuple[Stage, ...] = given(ListOf(Nested(Stage)), "Stages, in their order.")
     clusters: dict[str, tuple[str, ...]] = given(MapOf(ListOf(NAME), NAME), "Names for several hosts.", {})
     poll: int = given(Whole(1, 60), "Seconds between two readings of a UPS.", 5)
+    rules: tuple[Rule, ...] = given(ListOf(Nested(Rule)), "What else is done when something happens.", ())
+    commands: dict[str, tuple[str, ...]] = given(
+        MapOf(ListOf(Text()), Text("|".join(COMMANDS), ", ".join(COMMANDS))),
+        "What the monitor runs for an action: a program and its words, with {target}, {reason} and {rule} filled in.",
+        {},
+    )
 
     def members(self, stage: Stage) -> tuple[str, ...]:
         """The hosts of a stage, each once."""
-        found = (host for name in stage.targets for host in self.clusters.get(name, (name,)))
+        return self.hosts_of(stage.targets)
+
+    def hosts_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The hosts that names of hosts and clusters stand for, each once."""
+        found = (host for name in names for host in self.clusters.get(name, (name,)))
         return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def by_priority(self) -> tuple[Rule, ...]:
+        """The rules that are heeded, in the order in which they act."""
+        return tuple(sorted((one for one in self.rules if one.enabled), key=lambda one: one.priority))
+
+    def stage_of(self, host: str) -> int:
+        """The number of the stage in which a host stops."""
+        return next(index for index, stage in enumerate(self.stages) if host in self.members(stage))
 
 
 def read_power(document: Any) -> PowerPlan:
@@ -91,6 +118,7 @@ def _faults(plan: PowerPlan) -> Iterator[Fault]:
         if name in plan.hosts:
             yield f"clusters.{name}", "is the name of a host, too", "another name"
     yield from _stage_faults(plan)
+    yield from rule_faults(plan)
 
 
 def _unknown(path: str, names: Iterable[str], known: Iterable[str], allowed: str) -> Iterator[Fault]:

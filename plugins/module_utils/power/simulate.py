@@ -12,7 +12,8 @@ from typing import Any
 from ..common.kinds import ListOf, Nested, Text, Whole, given, read_spec
 from ..common.problems import Problems, nearest
 from .engine import Decision, Reading, State, resumed, step
-from .plan import NAME, PowerPlan, Ups
+from .plan import PowerPlan, Ups
+from .words import NAME
 
 #: Peukert's exponent of valve-regulated lead-acid batteries, about 1.1 to 1.3 (W. Peukert, 1897).
 PEUKERT = 1.15
@@ -97,7 +98,7 @@ def simulate(plan: PowerPlan, scenario: Scenario) -> Verdict:
     if not world.failure and not world.quiet() and not world.on_battery_for_good(now):
         world.failure = f"after {now} s not everything is up: {', '.join(sorted(set(plan.hosts) - world.running))}"
     spare = 0.0 if world.failure else world.spare
-    closed = not world.state.orders
+    closed = world.state.closed
     up = frozenset(world.running)
     return Verdict(not world.failure, spare, world.failure, now, tuple(world.decisions), up, closed)
 
@@ -116,6 +117,10 @@ class _World:
         self.cut: dict[str, int] = {}
         self.dark: dict[str, int] = {}
         self.spare = 86400.0
+        self.feeds = {name: host.feeds for name, host in plan.hosts.items()}
+        self.loads: dict[str, float] = {}
+        #: What the loads were added up for: they are the same as long as this is.
+        self.loaded: tuple[frozenset[str], frozenset[str]] | None = None
         self.controllers = {name for name, host in plan.hosts.items() if host.role == "controller"}
 
     def mains(self, ups: str, now: int) -> bool:
@@ -150,12 +155,7 @@ class _World:
 
     def _drain(self, now: int, here: Mapping[str, bool]) -> dict[str, float]:
         """A second of load on each battery. What two UPSes feed takes half from each."""
-        loads = dict.fromkeys(self.plan.upses, 0.0)
-        awake = self.running | set(self.starting)
-        for name in awake:
-            fed = self._fed(name)
-            for ups in fed:
-                loads[ups] += self.plan.hosts[name].watts / len(fed)
+        loads = self._loads()
         left = {}
         for ups, spec in self.plan.upses.items():
             left[ups] = 86400.0 if here[ups] else runtime(spec, self.charge[ups], loads[ups])
@@ -167,12 +167,25 @@ class _World:
         self._lights(now, left)
         return loads
 
+    def _loads(self) -> dict[str, float]:
+        """Watts on each UPS, of what is awake."""
+        now = (frozenset(self.running.union(self.starting)), frozenset(self.dark))
+        if now != self.loaded:
+            self.loaded, self.loads = now, dict.fromkeys(self.plan.upses, 0.0)
+            for name in now[0]:
+                fed = self._fed(name)
+                for ups in fed:
+                    self.loads[ups] += self.plan.hosts[name].watts / len(fed)
+        return self.loads
+
     def _lights(self, now: int, left: Mapping[str, float]) -> None:
         """What runs without any feed has failed; what runs on the last one is the margin."""
-        for name in sorted(self.running):
-            best = max((left[ups] for ups in self._fed(name)), default=0.0)
+        feeds = {feeds: name for name, feeds in self.feeds.items() if name in self.running}
+        for names, some in feeds.items():
+            best = max((left[ups] for ups in names if ups not in self.dark), default=0.0)
             self.spare = min(self.spare, best)
-            if not self._fed(name) and not self.failure:
+            if not self._fed(some) and not self.failure:
+                name = min(one for one in self.running if self.feeds[one] == names)
                 word = "while it stopped" if name in self.stopping else "while it ran"
                 self.failure = f"{name} lost its power at {now} s, {word}"
 
@@ -184,14 +197,15 @@ class _World:
             del self.starting[name]
             self.running.add(name)
             if name in self.controllers:
-                self.state = resumed(self.plan, State.from_json(self.state.as_json()))
+                self.state = resumed(self.plan, self.state)
 
     def _engine(self, now: int, here: Mapping[str, bool], loads: Mapping[str, float]) -> None:
         readings = {}
         for ups, spec in self.plan.upses.items():
             left = runtime(spec, self.charge[ups], loads[ups])
             readings[ups] = Reading(not here[ups], self.charge[ups], left)
-        self.state, decided = step(self.plan, self.state, readings, frozenset(self.running), now)
+        done = frozenset(self.state.tasks)
+        self.state, decided = step(self.plan, self.state, readings, self.running, now, finished=done)
         self.decisions.extend(decided)
         for one in decided:
             self._carry_out(one, now)
@@ -209,7 +223,8 @@ class _World:
 
     def quiet(self) -> bool:
         """Whether all is up and nothing is left to do."""
-        return self.running == set(self.plan.hosts) and not self.state.orders and not self.stopping and not self.cut
+        busy = self.stopping or self.cut or not self.state.closed
+        return not busy and len(self.running) == len(self.plan.hosts)
 
     def settled(self, now: int) -> bool:
         """Whether nothing can happen any more: the mains stay away, and what runs does not need them."""
