@@ -64,6 +64,7 @@ SMALL = (
 ).split()
 
 
+@pytest.mark.timeout(900)
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     """No Incus is started for them."""
     figures = tmp_path / "figures.json"
