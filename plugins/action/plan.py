@@ -27,7 +27,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.common.errors impo
     OperationFailed,
     RacksteadError,
 )
-from ansible_collections.rackstead.infra.plugins.module_utils.face import client_of, connection_spec, failure, plan_spec
+from ansible_collections.rackstead.infra.plugins.module_utils.face import connection_spec, failure, plan_spec
+from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.open import client_of
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.plantask import request_of, run_plan
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.progress import Event, Progress
 

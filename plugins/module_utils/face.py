@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the core meets Ansible: connection options, one way in, one way out.
 
-This is the only file below module_utils that knows AnsibleModule.
+This is the only file below module_utils that knows AnsibleModule. Modules of all domains carry it to their targets: it
+imports no client of any.
 """
 
 from __future__ import annotations
@@ -14,18 +15,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from .common.errors import InvalidInput, RacksteadError
-from .instances.incus.client import IncusClient
-from .instances.incus.transport import Endpoint
-
-#: option of a module -> (environment variable, field of Endpoint)
-CONNECTION = {
-    "url": ("RACKSTEAD_URL", "url"),
-    "project": ("RACKSTEAD_PROJECT", "project"),
-    "client_cert": ("RACKSTEAD_CLIENT_CERT", "cert_file"),
-    "client_key": ("RACKSTEAD_CLIENT_KEY", "key_file"),
-    "server_fingerprint": ("RACKSTEAD_SERVER_FINGERPRINT", "fingerprint"),
-    "ca_cert": ("RACKSTEAD_CA_CERT", "ca_file"),
-}
+from .instances.incus.variables import CONNECTION
 
 
 def connection_spec() -> dict[str, Any]:
@@ -35,16 +25,6 @@ def connection_spec() -> dict[str, Any]:
         kind = "path" if option in ("client_cert", "client_key", "ca_cert") else "str"
         spec[option] = {"type": kind, "fallback": (env_fallback, [variable]), "no_log": False}
     return spec
-
-
-def endpoint_of(params: Mapping[str, Any]) -> Endpoint:
-    """The endpoint that a module's (or plugin's) connection options name."""
-    given = {field: params.get(option) or "" for option, (_variable, field) in CONNECTION.items()}
-    return Endpoint(**{**given, "project": given["project"] or "default"})
-
-
-def client_of(params: Mapping[str, Any]) -> IncusClient:
-    return IncusClient(endpoint_of(params))
 
 
 def fallbacks(spec: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:

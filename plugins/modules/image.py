@@ -228,7 +228,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
-from ansible_collections.rackstead.infra.plugins.module_utils.face import client_of, run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.face import run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.open import client_of
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.imagedoor import wanted_of
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.images import ensure_absent, ensure_present
 

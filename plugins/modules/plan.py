@@ -184,7 +184,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rackstead.infra.plugins.module_utils.face import client_of, plan_spec, run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.face import plan_spec, run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.open import client_of
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.plantask import request_of, run_plan
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.progress import Progress
 

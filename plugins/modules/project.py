@@ -80,7 +80,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.rackstead.infra.plugins.module_utils.face import client_of, run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.face import run_module
+from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.open import client_of
 from ansible_collections.rackstead.infra.plugins.module_utils.instances.resources import run_resource
 
 FIELDS = ("description", "config")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import RacksteadError
 
-from . import bios, bundle, connection, hardware, jobs, lifecycle, plot, provision, rest, scale, state
+from . import bios, bundle, connection, hardware, jobs, lifecycle, microk8s, plot, provision, rest, scale, state
 from .floor import WORKERS
 from .lifecycle import CREATE, DELETE, NOTHING, OPERATIONS, START, Command, Contender, Floor, LxdContainer, Plan
 from .measures import RECORDS_A_SECOND, Measure
@@ -22,7 +22,7 @@ from .world import World
 
 #: Parts that need an Incus daemon, and those of the runner.
 ON_INCUS = ("lifecycle", "scale", "connection")
-RUNNER = ("jobs", "rest", "state", "bios", "provision", "hardware")
+RUNNER = ("jobs", "rest", "state", "bios", "provision", "hardware", "microk8s")
 PARTS = (*ON_INCUS, *RUNNER)
 PICTURE = "state-stores.svg"
 CONTENDERS = ("ours", "floor", "incus", "lxd")
@@ -50,6 +50,8 @@ class Sizes:
     records: int = 1000  # of each backend of the state store
     rounds: int = 3  # of what belongs to jobs, REST, the state store and hardware reports
     nodes: int = 20  # whose hardware is read at once
+    scanned: int = 50  # nodes of a cluster that are scanned at once
+    microk8s_seconds: int = 10  # that an installation or a join takes there
     servers: int = 20  # that are provisioned at once
     maas_seconds: int = 8  # that MAAS takes over an order there
 
@@ -189,6 +191,8 @@ def runner(
             (folder / PICTURE).write_text(picture)
         if "hardware" in parts:
             found += hardware.measures(sizes.nodes, sizes.rounds, say)
+        if "microk8s" in parts:
+            found += microk8s.measures(sizes.scanned, float(sizes.microk8s_seconds), sizes.rounds, say)
     except (Failed, Wrong, RacksteadError) as error:
         return found, notes, str(error)
     return found, notes, ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import bios, connection, hardware, jobs, lifecycle, measures, provision, rest, scale
+from . import bios, connection, hardware, jobs, lifecycle, measures, microk8s, provision, rest, scale
 from .measures import Measure
 from .samples import Row
 
@@ -59,8 +59,9 @@ def verdicts(rows: list[Row]) -> list[Verdict]:
 
 def runner_verdicts(found: list[Measure]) -> list[Verdict]:
     """All targets of the runner, measured or not."""
-    groups = (_drains(found), _delays(found), _rest(found), [_bios(found)], _provision(found), _hardware(found))
-    return [verdict for group in groups for verdict in group]
+    early = (_drains(found), _delays(found), _rest(found), [_bios(found)])
+    late = (_provision(found), _hardware(found), _microk8s(found))
+    return [verdict for group in (*early, *late) for verdict in group]
 
 
 def _drains(found: list[Measure]) -> Iterator[Verdict]:
@@ -93,6 +94,16 @@ def _hardware(found: list[Measure]) -> Iterator[Verdict]:
     for one, seconds, what in ((ours[:1], 2, "1"), (ours[1:], 6, "many")):
         name = f"{hardware.REPORT}, of {one[0].count if one else what}"
         yield Verdict(name, seconds, "s", one[0].best / 1000 if one else None, why="not measured")
+
+
+def _microk8s(found: list[Measure]) -> Iterator[Verdict]:
+    setup = measures.find(found, microk8s.SETUP, microk8s.SETUP_OURS)
+    value = measures.ratio(found, setup) if setup else None
+    yield Verdict(microk8s.SETUP, 1.5, "x its delays", value, why="not measured")
+    scan = measures.find(found, microk8s.SCAN, microk8s.SCAN_OURS)
+    value = measures.ratio(found, scan) if scan else None
+    what = f"{microk8s.SCAN}, of {scan.count if scan else '…'}"
+    yield Verdict(what, 1.3, "x bare facts", value, why="not measured")
 
 
 def _count(one: Measure) -> int:

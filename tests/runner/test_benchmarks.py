@@ -18,7 +18,7 @@ from testbed.daemon import running
 TOP = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP))  # the benchmark is a package below tests, named from the top
 
-from tests.benchmarks import bundle, hardware, jobs, lifecycle, measures, plot, process, rest, state, targets
+from tests.benchmarks import bundle, hardware, jobs, lifecycle, measures, microk8s, plot, process, rest, state, targets
 from tests.benchmarks.floor import Refused, Rest
 from tests.benchmarks.measures import JOBS_A_SECOND, MILLISECONDS, Measure
 from tests.benchmarks.samples import Row, Sample
@@ -60,10 +60,11 @@ def check_figures(found: dict[str, object]) -> None:
 
 SMALL = (
     "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1"
-    " --servers 2 --maas-seconds 1 --nodes 2"
+    " --servers 2 --maas-seconds 1 --nodes 2 --scanned 2 --microk8s-seconds 1"
 ).split()
 
 
+@pytest.mark.timeout(900)
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     """No Incus is started for them."""
     figures = tmp_path / "figures.json"
@@ -78,6 +79,7 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
         "bios",
         "provision",
         "hardware",
+        "microk8s",
         "--json",
         str(figures),
     ]
@@ -93,8 +95,10 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
     reports = [one for one in document["measures"] if one["by"] == hardware.OURS]
     assert sorted(one["count"] for one in reports) == [1, 2]
+    assert found[microk8s.SETUP, microk8s.SETUP_OURS]["best"] > found[microk8s.SETUP, microk8s.DELAYS]["best"] == 5000
+    assert found[microk8s.SCAN, microk8s.SCAN_OURS]["count"] == 2 and found[microk8s.SCAN, microk8s.FACTS]["best"] > 0
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 11 and document["rows"] == []
+    assert len(measured) == len(document["targets"]) == 13 and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 
@@ -116,6 +120,21 @@ def test_a_drain_is_judged_by_its_best_round(rate: float, reached: bool) -> None
     found = {verdict.target: verdict.reached for verdict in targets.runner_verdicts(measured)}
     assert found[jobs.DRAIN.format(jobs.SQLITE)] is reached
     assert found[jobs.DRAIN.format(jobs.POSTGRESQL)] is None
+
+
+@pytest.mark.parametrize(("setup", "scan", "reached"), [(14.0, 12.0, True), (16.0, 14.0, False)])
+def test_clusters_are_held_against_delays_and_bare_facts(setup: float, scan: float, reached: bool) -> None:
+    pairs = (
+        (microk8s.SETUP, microk8s.SETUP_OURS, microk8s.DELAYS, setup),
+        (microk8s.SCAN, microk8s.SCAN_OURS, microk8s.FACTS, scan),
+    )
+    measured = [
+        Measure(what, by, 9, MILLISECONDS, [value], floor=floor if by == ours else "")
+        for what, ours, floor, took in pairs
+        for by, value in ((ours, took), (floor, 10.0))
+    ]
+    found = {verdict.target: verdict.reached for verdict in targets.runner_verdicts(measured)}
+    assert found[microk8s.SETUP] is reached and found[f"{microk8s.SCAN}, of 9"] is reached
 
 
 def test_a_picture_is_xml_whose_bars_grow_by_powers_of_ten() -> None:

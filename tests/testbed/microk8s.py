@@ -138,3 +138,27 @@ def inventory(machines: dict[str, MicroK8s]) -> dict[str, Any]:
             commands[what] = str(script)
         hosts[name] = {**LOCAL, **commands, "microk8s_data_dir": str(client.data)}
     return {"all": {"hosts": hosts}}
+
+
+def own_host(client: MicroK8s, number: int) -> dict[str, Any]:
+    """A machine as a host of a play whose modules run under the machine's own name, with its own machine-id."""
+    assert isinstance(client.runner, Local)
+    home, name = Path(client.snap_command).parent, client.hostname
+    identity = home / "machine-id"
+    identity.write_text(f"{number:032x}\n")
+    mine = {key: value for key, value in client.runner.env.items() if key.startswith("MICROK8S_STANDIN_")}
+    words = shlex.join([*(f"{key}={value}" for key, value in mine.items()), sys.executable])
+    bind = f"{{ [ ! -e /etc/machine-id ] || mount --bind {shlex.quote(str(identity))} /etc/machine-id; }}"
+    inner = f'hostname {name} && {bind} && exec env {words} "$@"'
+    python = home / "python"
+    python.write_text(f'#!/bin/sh\nexec unshare --uts --mount sh -c {shlex.quote(inner)} sh "$@"\n')
+    python.chmod(0o755)
+    return {
+        **LOCAL,
+        "ansible_python_interpreter": str(python),
+        "ansible_remote_tmp": str(home / "tmp"),
+        "microk8s_command": client.command,
+        "microk8s_snap_command": client.snap_command,
+        "microk8s_data_dir": str(client.data),
+        "microk8s_address": f"10.0.0.{number}",
+    }

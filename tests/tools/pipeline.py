@@ -106,9 +106,12 @@ def kubernetes_stages() -> list[Stage]:
 #: Files whose tests take minutes, the longest first: begun last, they would keep one worker going alone.
 LONGEST = """
     integration/test_plan_exact.py integration/test_microk8s_cluster.py integration/test_provider_role.py
-    integration/test_plan_crash.py integration/test_provision_crash.py runner/test_provisioning.py
+    integration/test_plan_crash.py runner/test_benchmarks.py integration/test_microk8s_kills.py
+    integration/test_microk8s_shutdown.py integration/test_provision_crash.py runner/test_provisioning.py
     runner/test_hardware.py integration/test_provision.py runner/test_system.py runner/test_cli.py
-    runner/test_playbooks.py runner/test_molecule.py
+    runner/test_playbooks.py runner/test_molecule.py runner/test_executor_receptor.py
+    runner/test_executor_awx.py runner/test_web_pages.py integration/test_fleet.py
+    integration/test_microk8s_workloads.py integration/test_microk8s_backup.py
 """.split()
 
 
@@ -138,6 +141,8 @@ NEVER_AGAIN = tuple(
     f"tests/{name}"
     for name in (
         "integration/test_microk8s_cluster.py",
+        "integration/test_microk8s_kills.py",
+        "integration/test_microk8s_shutdown.py",
         "integration/test_plan_crash.py",
         "integration/test_plan_exact.py",
         "integration/test_provision_crash.py",

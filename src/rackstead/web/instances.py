@@ -56,8 +56,9 @@ def _answer(asked: Future[Instances]) -> None:
 
 
 def _ask() -> Instances:
-    from ansible_collections.rackstead.infra.plugins.module_utils.face import CONNECTION, client_of
     from ansible_collections.rackstead.infra.plugins.module_utils.instances.facts import instance_facts
+    from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.open import client_of
+    from ansible_collections.rackstead.infra.plugins.module_utils.instances.incus.variables import CONNECTION
 
     given = {option: os.environ.get(variable) for option, (variable, _field) in CONNECTION.items()}
     return instance_facts(client_of(given), [], state=True, everywhere=True)
