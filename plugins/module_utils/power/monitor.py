@@ -19,9 +19,9 @@ from ..common.errors import Conflict, InvalidInput
 from .commands import needed
 from .engine import Action, Decision, Reading, State, actions, resumed, step
 from .journal import Journal
-from .nut.status import UpsStatus
 from .nut.watcher import Watcher
 from .plan import PowerPlan
+from .readings import reading
 
 #: What a journal need not know: it is read anew, and evidence begins anew after a restart.
 _PASSING = ("agreeing", "charge", "runtime")
@@ -139,14 +139,6 @@ def _stages(plan: PowerPlan) -> list[list[str]]:
     return [list(plan.members(stage)) for stage in plan.stages]
 
 
-def reading(status: UpsStatus) -> Reading:
-    """What a UPS says in NUT's words, as the engine reads it."""
-    charge = 100.0 if status.charge_percent is None else status.charge_percent
-    return Reading(
-        status.on_battery, charge, status.runtime_seconds, status.low_battery, status.fsd, status.replace_battery
-    )
-
-
 class NutSource:
     """What a watcher has heard since the last time."""
 
@@ -157,10 +149,11 @@ class NutSource:
     def __call__(self) -> Heard:
         readings, silent = {}, set()
         for name, one in self._watcher.latest().items():
+            found = reading(one)
             if one.number == 0 or (one.status and one.number == self._numbers.get(name)):
                 silent.add(name)
-            elif one.status and not one.reason:
-                readings[name] = reading(one.status)
+            elif found:
+                readings[name] = found
             self._numbers[name] = one.number
         return readings, silent
 
