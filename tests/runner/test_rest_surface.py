@@ -337,3 +337,51 @@ def test_logs_are_json_and_name_jobs(server: Server) -> None:
     lines = wait_until(written, Deadline(30), what="the request's line in the log")
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
     assert "Traceback" not in server.log
+
+
+# -- the registry -----------------------------------------------------------------------------------
+def test_nodes_and_clusters_come_change_and_go(server: Server) -> None:
+    made = server.call("POST", "/clusters", {"name": "lab", "variables": {"microk8s_channel": "1.32/stable"}})
+    assert (made.status_code, made.json()["nodes"]) == (201, [])
+    node = {"name": "node1", "address": "192.0.2.11", "cluster": str(made.json()["id"]), "labels": {"rack": "a"}}
+    added = server.call("POST", "/nodes", node)
+    assert (added.status_code, added.json()["cluster"], added.json()["become"]) == (201, "lab", False)
+    number = added.json()["id"]
+    changed = server.call("PATCH", f"/nodes/{number}", {"become": True, "bmc": {"address": "192.0.2.111"}})
+    assert (changed.json()["become"], changed.json()["bmc"]["address"]) == (True, "192.0.2.111")
+    assert server.get("/nodes/node1") == changed.json() and server.get("/nodes")["items"] == [changed.json()]
+    shown = server.get("/clusters/lab")
+    assert (shown["nodes"], shown["scanned"], shown["seen"][0]["said"]) == (["node1"], 0.0, "not scanned")
+    wrong = problem(server.call("PATCH", "/nodes/node1", {"port": 22, "mac": "x", "cluster": "lap"}), 422)
+    assert [one["pointer"] for one in wrong["errors"]] == ["/mac", "/cluster"]
+    assert 'did you mean "lab"' in wrong["detail"]
+    problem(server.call("PATCH", "/nodes/node1", {"cluster": ""}), 409)
+    problem(server.call("DELETE", "/nodes/node1"), 409)
+    problem(server.call("DELETE", "/clusters/lab"), 409)
+    said = problem(server.call("GET", "/nodes/nod1"), 404)
+    assert 'did you mean "node1"' in said["detail"]
+    server.call("PATCH", "/clusters/lab", {"description": "one Pi"})
+    assert server.get("/clusters")["items"][0]["description"] == "one Pi"
+    assert server.call("DELETE", "/nodes/node1?member=true").status_code == 204
+    assert server.call("DELETE", "/clusters/lab").status_code == 204
+    assert server.get("/nodes")["items"] == server.get("/clusters")["items"] == []
+
+
+def test_what_is_done_to_a_cluster_is_a_job_for_those_whose_role_reaches_so_far(server: Server) -> None:
+    server.call("POST", "/clusters", {"name": "site"})
+    problem(server.call("POST", "/clusters/site/actions", {"action": "scan"}), 409)  # it has no nodes
+    number = server.call("POST", "/nodes", {"name": "work1", "worker": True, "cluster": "site"}).json()["id"]
+    planned = {one["action"]: one for one in server.get("/clusters/site/actions")["items"]}
+    assert planned["shutdown"]["danger"] and any("work1" in step for step in planned["shutdown"]["steps"])
+    job = server.call("POST", "/clusters/site/actions", {"action": "shutdown", "check_mode": True})
+    assert (job.status_code, job.json()["workflow"], job.json()["registry"]) == (202, "shutdown_cluster", True)
+    assert job.json()["target"] == ["cluster cluster_site"] and job.json()["check"]
+    wrong = problem(server.call("POST", "/clusters/site/actions", {"action": "scan", "variables": {"x": 1}}), 422)
+    assert [one["pointer"] for one in wrong["errors"]] == ["/variables/x"]
+    problem(server.call("POST", "/clusters/site/actions", {"action": "explode"}), 422)
+    viewer = server.new_token("sees", "--role", "viewer")
+    assert server.get("/clusters/site", token=viewer)["nodes"] == ["work1"]
+    for path, body in (("/clusters/site/actions", {"action": "shutdown"}), ("/nodes", {"name": "node2"})):
+        problem(server.call("POST", path, body, token=viewer), 403)
+    read = server.call("POST", "/api/hardware-report", {"node_id": number})
+    assert (read.json()["variables"]["hardware_nodes"], read.json()["registry"]) == (["work1"], True)

@@ -21,6 +21,7 @@ from ..tracing import traces
 from ..web import routes as web
 from . import (
     problems,
+    routes_fleet,
     routes_hardware,
     routes_jobs,
     routes_provisioning,
@@ -76,6 +77,7 @@ def create_app(service: Service, settings: Settings | None = None) -> FastAPI:
         router,
         routes_jobs.lists,
         routes_jobs.router,
+        routes_fleet.router,
         routes_hardware.router,
         routes_provisioning.router,
         routes_state.router,

@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from ansible_collections.rackstead.infra.plugins.module_utils.hardware import history, page
+from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+from ansible_collections.rackstead.infra.plugins.module_utils.state.store import Store
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
 
 from ..jobs.service import Order
 from .problems import Json, Refusal, described
@@ -33,15 +36,26 @@ HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inl
 
 @router.post("/api/hardware-report", summary="Read nodes' hardware", **{**SUBMITTED, "tags": ["hardware"]})
 async def collect(request: Request, caller: Viewer, body: HardwareOrder) -> Response:
-    """The workflow hardware_report. Nodes are hosts of the inventory that RACKSTEAD_INVENTORY names on the server."""
-    nodes = [*([] if body.node_id is None else [str(body.node_id)]), *body.nodes]
+    """The workflow hardware_report. Nodes are hosts of the inventory that RACKSTEAD_INVENTORY names on the server.
+
+    Where node_id is the number of a node in the registry, all of them are hosts of the registry.
+    """
+    known = await run_in_threadpool(known_node, service_of(request).store, body.node_id)
+    nodes = [*([] if body.node_id is None else [known or str(body.node_id)]), *body.nodes]
     if not nodes:
         text = "name a node in node_id, or several in nodes"
         raise Refusal(422, text, [("/node_id", text)])
     variables: dict[str, Any] = {"hardware_nodes": list(dict.fromkeys(nodes))}
     variables |= {"hardware_sections": body.sections} if body.sections else {}
     variables |= {"hardware_become": True} if body.become else {}
-    return await submitted(request, caller, Order(WORKFLOW, variables, body.check_mode), body)
+    return await submitted(request, caller, Order(WORKFLOW, variables, body.check_mode, registry=bool(known)), body)
+
+
+def known_node(store: Store, given: str | int | None) -> str:
+    """The name of the node that has this number in the registry, or nothing."""
+    if not isinstance(given, int):
+        return ""
+    return next((str(one["name"]) for one in Registry(store).nodes() if one["id"] == given), "")
 
 
 @router.get("/api/hardware-report", summary="All nodes in short", response_model=HardwareList, responses=described())

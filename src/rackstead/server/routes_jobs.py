@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from ansible_collections.rackstead.infra.plugins.module_utils.common.errors import InvalidInput, NotFound
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, WebSocket, WebSocketDisconnect
@@ -31,7 +31,6 @@ from .schemas import (
     JOB_ID,
     WORKFLOW,
     Creation,
-    HardwareOrder,
     JobDocument,
     JobPage,
     Results,
@@ -361,9 +360,14 @@ async def submit(request: Request, caller: Viewer, name: Name, body: Submission)
     return await submitted(request, caller, order, body, "/variables")
 
 
-async def submitted(
-    request: Request, caller: Caller, order: Order, body: Submission | Creation | HardwareOrder, base: str = ""
-) -> Response:
+class Waiting(Protocol):
+    """A body that says whether the answer is to wait for the job's end."""
+
+    wait: bool
+    wait_seconds: float
+
+
+async def submitted(request: Request, caller: Caller, order: Order, body: Waiting, base: str = "") -> Response:
     service = service_of(request)
     order = replace(order, traceparent=request.scope.get(TRACEPARENT, ""))
     job = await run_in_threadpool(enter, service, caller, order, base)

@@ -383,7 +383,9 @@ class HardwareOrder(Strict):
     """Which nodes are to be read: hosts or groups of the server's inventory."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"node_id": "node1", "wait": True}})
-    node_id: Annotated[int, Field(ge=0, le=10**9)] | NodeName | None = Field(None, description="One node, by its name.")
+    node_id: Annotated[int, Field(ge=0, le=10**9)] | NodeName | None = Field(
+        None, description="One node, by its name or its number."
+    )
     nodes: list[NodeName] = Field([], max_length=1000, description="Several, or groups of them.")
     sections: list[Annotated[str, Field(max_length=50)]] = Field([], max_length=50, description="Without any, all.")
     become: bool = Field(False, description="Root reads: disks' health, serial numbers and LVM are for root only.")
