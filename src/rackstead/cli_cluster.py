@@ -21,6 +21,7 @@ from .options import Job as Command
 if TYPE_CHECKING:
     from .fleet.actions import Action
     from .fleet.service import Fleet
+    from .remote.fleet import RemoteFleet
     from .run import Outcome
 
 State = Annotated[str, place_option("--state", "URL", "The state store. (RACKSTEAD_STATE)")]
@@ -232,10 +233,13 @@ def selection(namespace: list[str] | None, selector: str, below: int | None) -> 
 def status(job: Command, name: NodeName, become: Become = False, state: State = "") -> int:
     """Look at one node: what is there of MicroK8s, and what is not well. Ends with 1 where something is critical."""
     not_through_a_server(job, "node status")
+    from .fleet.service import keep_scan
+
     with fleet_here(state) as fleet:
         found = fleet.registry.node(name)["name"]
         outcome = job.play("scan", "Looking", {"rackstead_host": found}, hosts=fleet.hosts(become=become))
-        return looked(job, fleet, outcome, {"node": found})
+        keep_scan(fleet.registry, outcome.results)
+        return looked(job, outcome, {"node": found})
 
 
 @command(node, epilog="Example: rackstead node install node1 --become")
@@ -254,19 +258,38 @@ def install(job: Command, name: NodeName, become: Become = False, check: Check =
 
 # -- doing it --------------------------------------------------------------------------------------
 def act(job: Command, verb: str, name: str, variables: Mapping[str, Any], how: How) -> int:
-    """Ask where workloads stop; then do it here, or queue a job. Variables that are None are not set."""
+    """Ask where workloads stop; then do it, or queue a job. Variables that are None are not set."""
     from .fleet.actions import action
 
     what = action(verb)
-    not_through_a_server(job, f"cluster {job.command.replace('_', '-')}")
     given = {key: value for key, value in variables.items() if value is not None}
-    with fleet_here(how.state) as fleet:
-        if not how.check and what.danger and not (how.yes or agreed(job, fleet, what, name)):
+    with fleet_of(job, how.state) as fleet:
+        found = str(fleet.registry.cluster(name)["name"])
+        if not how.check and what.danger and not (how.yes or agreed(job, fleet, what, found)):
             job.terminal.note("nothing was done")
             return job.end(Exit.FAILED, [])
+        if how.become and (how.detach or job.choice):
+            raise BadUsage("--become: a job takes it from the registry; rackstead node change NODE --become sets it")
         if how.detach:
-            return queued(job, fleet, verb, name, given, how)
-        return done(job, fleet, what, name, given, how)
+            return queued(job, fleet, verb, found, given, how)
+        return done(job, fleet, verb, found, given, how)
+
+
+@contextmanager
+def fleet_of(job: Command, state: str) -> Iterator[Fleet | RemoteFleet]:
+    """Of the server that is meant, or of this machine."""
+    if job.choice:
+        from .remote.fleet import RemoteFleet
+        from .remote.service import connected
+
+        if state:
+            raise BadUsage("--state: the server has its own; leave it out, or give --local")
+        with connected(job.choice) as remote:
+            remote.client.tell = job.terminal.note
+            yield RemoteFleet(remote)
+        return
+    with fleet_here(state) as fleet:
+        yield fleet
 
 
 @contextmanager
@@ -277,23 +300,20 @@ def fleet_here(state: str) -> Iterator[Fleet]:
         yield Fleet(service, *cli_jobs.who())
 
 
-def agreed(job: Command, fleet: Fleet, what: Action, name: str) -> bool:
-    """Say what will happen, and ask. Raises BadUsage where nobody is there to ask."""
-    found = str(fleet.registry.cluster(name)["name"])
-    fleet.group(found)
+def agreed(job: Command, fleet: Fleet | RemoteFleet, what: Action, name: str) -> bool:
+    """Say what will happen, and ask. Raises BadUsage where nobody is there to ask, and Conflict without nodes."""
+    fleet.group(name)
     if not job.terminal.interactive:
-        asks = f"{found}: workloads stop or move, and there is no terminal to ask on"
+        asks = f"{name}: workloads stop or move, and there is no terminal to ask on"
         raise BadUsage(f"{asks}; --yes does it without asking, --check shows it")
-    job.terminal.note(f"{what.doing} {found}. Workloads: {what.workloads}.")
-    for number, line in enumerate(what.steps(fleet.drawn(found)), 1):
+    job.terminal.note(f"{what.doing} {name}. Workloads: {what.workloads}.")
+    for number, line in enumerate(what.steps(fleet.drawn(name)), 1):
         job.terminal.note(f"  {number}. {line}")
     return job.terminal.confirm("Go on?")
 
 
-def queued(job: Command, fleet: Fleet, verb: str, name: str, given: dict[str, Any], how: How) -> int:
+def queued(job: Command, fleet: Fleet | RemoteFleet, verb: str, name: str, given: Mapping[str, Any], how: How) -> int:
     """Leave it to a worker. Raises BadUsage for what a job is not told."""
-    if how.become:
-        raise BadUsage("--become: a job takes it from the registry; rackstead node change NODE --become sets it")
     if job.variable_files:
         raise BadUsage("-e: a job is not told files of variables; allowed: key=value, a JSON object")
     found = fleet.act(name, verb, {**job.variables, **given}, check=how.check)
@@ -303,15 +323,24 @@ def queued(job: Command, fleet: Fleet, verb: str, name: str, given: dict[str, An
     return job.end(Exit.OK, [], {"job": found.public()})
 
 
-def done(job: Command, fleet: Fleet, what: Action, name: str, given: dict[str, Any], how: How) -> int:
-    found = str(fleet.registry.cluster(name)["name"])
-    variables = {**what.variables, **given, "rackstead_host": fleet.group(name)}
+def done(job: Command, fleet: Fleet | RemoteFleet, verb: str, name: str, given: Mapping[str, Any], how: How) -> int:
+    from .fleet.actions import ACTIONS
+    from .fleet.service import Fleet, keep_scan
+
+    what = ACTIONS[verb]
+    variables = {**what.variables, **given}
     flags: dict[str, Any] = {"check": how.check, "diff": how.diff, "narrate": what.workflow != "scan"}
-    title = "Comparing" if how.check else what.doing
-    outcome = job.play(what.workflow, title, variables, hosts=fleet.hosts(become=how.become), **flags)
-    if what.workflow == "scan":
-        return looked(job, fleet, outcome, {"cluster": found})
-    return ended(job, outcome, how.check, found, "cluster")
+    if isinstance(fleet, Fleet):
+        variables["rackstead_host"] = fleet.group(name)
+        flags["hosts"] = fleet.hosts(become=how.become)
+    else:
+        flags["submit"] = fleet.submitting(name, verb)
+    outcome = job.play(what.workflow, "Comparing" if how.check else what.doing, variables, **flags)
+    if what.workflow != "scan":
+        return ended(job, outcome, how.check, name, "cluster")
+    if isinstance(fleet, Fleet):
+        keep_scan(fleet.registry, outcome.results)
+    return looked(job, outcome, {"cluster": name})
 
 
 def ended(job: Command, outcome: Outcome, check: bool, name: str, kind: str) -> int:
@@ -323,10 +352,7 @@ def ended(job: Command, outcome: Outcome, check: bool, name: str, kind: str) -> 
     return job.finish(view_fleet.named(outcome), {kind: name, "changed": changed})
 
 
-def looked(job: Command, fleet: Fleet, outcome: Outcome, content: Mapping[str, Any]) -> int:
-    from .fleet.service import keep_scan
-
-    keep_scan(fleet.registry, outcome.results)
+def looked(job: Command, outcome: Outcome, content: Mapping[str, Any]) -> int:
     found = view_fleet.scanned(outcome)
     if found:
         job.terminal.show(view_fleet.scan(found), *view_fleet.findings(found))

@@ -15,13 +15,18 @@ import typer
 
 from . import cli_jobs, view_fleet
 from .answers import Exit
-from .blocks import STYLE, Block, Where, refuse_at_a_server, registered
+from .blocks import STYLE, Block, Where, registered, server_of
 from .cli_state import opened
 from .options import EXTRA, BadUsage, extra_variables
 from .options import Job as Command
 
 if TYPE_CHECKING:
     from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+
+    from .fleet.members import Drawn
+    from .remote.fleet import RemoteRegistry
+
+    Nodes = Registry | RemoteRegistry
 
 node = typer.Typer(
     help="Nodes in the registry.",
@@ -53,13 +58,18 @@ def register(app: typer.Typer, panel: str, jobs_panel: str) -> None:
 
 
 @contextmanager
-def fleet(where: Where, what: str) -> Iterator[Registry]:
-    """The registry of this machine. Raises BadUsage where a server is meant."""
-    from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+def fleet(where: Where, told: Command) -> Iterator[Nodes]:
+    """The registry of the server that is meant, or of this machine."""
+    with server_of(where, told) as remote:
+        if remote:
+            from .remote.fleet import RemoteRegistry
 
-    refuse_at_a_server(where, what)
-    with opened(where.state) as store:
-        yield Registry(store, cli_jobs.who()[0])
+            yield RemoteRegistry(remote.client)
+            return
+        from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import Registry
+
+        with opened(where.state) as store:
+            yield Registry(store, cli_jobs.who()[0])
 
 
 # -- nodes -----------------------------------------------------------------------------------------
@@ -131,7 +141,7 @@ def node_add(
     hostname: Annotated[str, _option("--hostname", "--name", metavar="NAME", text="Its name.")],
 ) -> int:
     """Enter a node in the registry. Touches no machine."""
-    with fleet(where, "node add") as registry:
+    with fleet(where, told) as registry:
         added = registry.add_node({"name": hostname, **reach.given(bmc)})
         warnings = _warnings(registry, added["cluster"])
     told.terminal.show(f"{added['name']} is node {added['id']}")
@@ -151,7 +161,7 @@ def node_change(
     given = reach.given(bmc)
     if not given:
         raise BadUsage("node change: nothing is to be changed; rackstead node change --help names what can be")
-    with fleet(where, "node change") as registry:
+    with fleet(where, told) as registry:
         if "labels" in given:
             given["labels"] = {**registry.node(name)["labels"], **given["labels"]}
         changed = registry.change_node(name, given, member=member)
@@ -179,7 +189,7 @@ def node_list(
     of: Annotated[str, _option("--cluster", metavar="CLUSTER", text="Only of this one.")] = "",
 ) -> int:
     """All nodes of the registry, or those of a cluster."""
-    with fleet(where, "node list") as registry:
+    with fleet(where, told) as registry:
         name = registry.cluster(of)["name"] if of else ""
         found = [one for one in registry.nodes() if not of or one["cluster"] == name]
     told.terminal.show(view_fleet.nodes(found))
@@ -189,7 +199,7 @@ def node_list(
 @registered(node, "node show", epilog="Example: rackstead node show node1")
 def node_show(told: Command, name: NodeName, where: Where) -> int:
     """All that the registry has about a node."""
-    with fleet(where, "node show") as registry:
+    with fleet(where, told) as registry:
         found = registry.node(name)
     told.terminal.show(view_fleet.facts(found))
     return told.end(Exit.OK, [], {"node": found})
@@ -203,7 +213,7 @@ def node_remove(
     member: Annotated[bool, typer.Option("--member", help="Also one that is in a cluster.")] = False,
 ) -> int:
     """Take a node out of the registry. Touches no machine, and no cluster that it is in."""
-    with fleet(where, "node remove") as registry:
+    with fleet(where, told) as registry:
         gone = registry.remove_node(name, member=member)
         warnings = _warnings(registry, gone["cluster"])
     told.terminal.show(f"{gone['name']} is out of the registry; the machine is as it was")
@@ -223,7 +233,7 @@ def cluster_add(
     variables, files = extra_variables(extra or [])
     if files:
         raise BadUsage("-e: what is kept with a cluster is not read from a file; allowed: key=value, a JSON object")
-    with fleet(where, "cluster add") as registry:
+    with fleet(where, told) as registry:
         added = registry.add_cluster({"name": name, "description": description, "variables": variables})
     told.terminal.show(f"{added['name']} is cluster {added['id']}")
     return told.end(Exit.OK, [], {"cluster": added})
@@ -243,7 +253,7 @@ def cluster_change(
         raise BadUsage("-e: what is kept with a cluster is not read from a file; allowed: key=value, a JSON object")
     if description is None and not variables:
         raise BadUsage("cluster change: nothing is to be changed; give --description or -e")
-    with fleet(where, "cluster change") as registry:
+    with fleet(where, told) as registry:
         given: dict[str, Any] = {} if description is None else {"description": description}
         if variables:
             given["variables"] = {**registry.cluster(name)["variables"], **variables}
@@ -255,7 +265,7 @@ def cluster_change(
 @registered(cluster, "cluster list", epilog="Example: rackstead cluster list")
 def cluster_list(told: Command, where: Where) -> int:
     """All clusters of the registry."""
-    with fleet(where, "cluster list") as registry:
+    with fleet(where, told) as registry:
         nodes = registry.nodes()
         found = [{**one, "nodes": _members(nodes, one["name"])} for one in registry.clusters()]
     told.terminal.show(view_fleet.clusters(found, nodes))
@@ -265,15 +275,11 @@ def cluster_list(told: Command, where: Where) -> int:
 @registered(cluster, "cluster show", epilog="Example: rackstead cluster show lab")
 def cluster_show(told: Command, name: ClusterName, where: Where) -> int:
     """All that the registry has about a cluster, its nodes, and what the last scan has found of them."""
-    from .fleet.members import drawn
-    from .fleet.service import last_scan
-
-    with fleet(where, "cluster show") as registry:
+    with fleet(where, told) as registry:
         found = registry.cluster(name)
         nodes = [one for one in registry.nodes() if one["cluster"] == found["name"]]
         warnings = _warnings(registry, found["name"])
-        at, scan = last_scan(registry, found["name"])
-    seen = drawn(nodes, scan)
+        at, seen = last_seen(registry, found["name"])
     told.terminal.show(view_fleet.facts(found), "", view_fleet.nodes(nodes), "", view_fleet.seen(seen, at))
     more = {"nodes": _members(nodes, found["name"]), "scanned": at, "seen": [asdict(one) for one in seen]}
     return _end(told, {"cluster": {**found, **more}}, warnings)
@@ -282,17 +288,30 @@ def cluster_show(told: Command, name: ClusterName, where: Where) -> int:
 @registered(cluster, "cluster remove", epilog="Example: rackstead cluster remove lab")
 def cluster_remove(told: Command, name: ClusterName, where: Where) -> int:
     """Take a cluster without nodes out of the registry. Touches no machine."""
-    with fleet(where, "cluster remove") as registry:
+    with fleet(where, told) as registry:
         gone = registry.remove_cluster(name)
     told.terminal.show(f"{gone['name']} is out of the registry; its machines are as they were")
     return told.end(Exit.OK, [], {"cluster": gone})
+
+
+def last_seen(registry: Nodes, name: str) -> tuple[float, list[Drawn]]:
+    """When a cluster was scanned last, and its members as they were found."""
+    from .remote.fleet import RemoteRegistry
+
+    if isinstance(registry, RemoteRegistry):
+        return registry.last_seen(name)
+    from .fleet.members import drawn
+    from .fleet.service import last_scan
+
+    at, scan = last_scan(registry, name)
+    return at, drawn([one for one in registry.nodes() if one["cluster"] == name], scan)
 
 
 def _members(nodes: list[dict[str, Any]], name: str) -> list[str]:
     return [one["name"] for one in nodes if one["cluster"] == name]
 
 
-def _warnings(registry: Registry, name: str) -> list[str]:
+def _warnings(registry: Nodes, name: str) -> list[str]:
     from ansible_collections.rackstead.infra.plugins.module_utils.registry.fleet import even
 
     found = even(registry.nodes(), name) if name else ""

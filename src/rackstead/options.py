@@ -109,17 +109,21 @@ class Job:
         forks: int = 0,
         inventory: str = "",
         hosts: Mapping[str, Any] | None = None,
+        **at_a_server: Any,
     ) -> Outcome:
         """Run a playbook, showing how it goes. Variables that are None are not set.
 
         ``inventory`` is the path of one, and ``hosts`` are groups of one, for what is done from this machine.
+        ``at_a_server`` are further arguments of ``remote.play.play``.
         """
         flags: dict[str, Any] = {"check": check, "diff": diff, "forks": forks, "inventory": inventory}
         request = self._request(playbook, variables, **flags, hosts=hosts or {})
         if self.choice:
             from .remote.play import play
 
-            return play(self.choice, request, title, self.terminal, verbose=bool(self.verbose), rows=rows)
+            return play(
+                self.choice, request, title, self.terminal, verbose=bool(self.verbose), rows=rows, **at_a_server
+            )
         shown: dict[str, Any] = {"narrate": narrate, "verbose": bool(self.verbose), "rows": rows}
         with Spectator(self.terminal, title, **shown) as spectator:
             return run(request, spectator.listen, spectator.follow)

@@ -106,6 +106,34 @@ def test_jobs_from_submission_to_their_end(person: Person) -> None:
     assert person("job", "wait", document["job"]["id"]).returncode == 1
 
 
+def test_the_registry_and_what_is_done_to_a_cluster(person: Person) -> None:
+    assert (
+        person("cluster", "add", "--name", "lab", "-e", "microk8s_channel=1.32/stable").stdout == "lab is cluster 1\n"
+    )
+    added = person.document(
+        "node", "add", "--hostname", "node1", "--ip", "node1.invalid", "--cluster", "1", "-l", "a=b"
+    )
+    assert (added["node"]["cluster"], added["node"]["labels"]) == ("lab", {"a": "b"})
+    changed = person.document("node", "change", "1", "--become", "-l", "c=d")["node"]
+    assert (changed["become"], changed["labels"]) == (True, {"a": "b", "c": "d"})
+    person("cluster", "change", "lab", "--description", "one Pi")
+    assert "one Pi" in person("cluster", "list").stdout and "node1.invalid" in person("node", "list").stdout
+    wrong = person("node", "change", "node1", "--mac", "x")
+    assert (wrong.returncode, wrong.stderr) == (2, 'error: mac: "x" is not valid; allowed: such as 52:54:00:12:34:56\n')
+    asks = person("cluster", "shutdown", "lab")
+    assert asks.returncode == 2 and "there is no terminal to ask on" in asks.stderr
+    scan = person("cluster", "scan", "lab")  # a job there, which finds nobody under that name
+    assert scan.returncode == 3 and "node1" in scan.stderr, scan.stderr
+    assert person.document("cluster", "show", "lab")["cluster"]["seen"][0]["said"] == "unreachable"
+    job = person("cluster", "pause", "lab", "--yes", "--detach", "--selector", "app=web").stdout.strip()
+    shown = person.document("operation", "show", job)["job"]
+    assert (shown["workflow"], shown["variables"]["microk8s_workload_selector"]) == ("pause", "app=web")
+    person("job", "cancel", job)
+    assert person("cluster", "remove", "lab").returncode == 1
+    person("node", "remove", "node1", "--member")
+    assert person("cluster", "remove", "1").stdout == "lab is out of the registry; its machines are as they were\n"
+
+
 def test_what_there_is_of_a_job_that_runs_and_its_end(person: Person, tmp_path: Path) -> None:
     job = person("job", "submit", "sleeps", "-e", f"folder={tmp_path}").stdout.strip()
     person.server.until(job, "running")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,23 @@ CANCELLED_IN = 30.0
 
 
 def play(
-    choice: Choice, request: Request, title: str, terminal: Terminal, *, verbose: bool, rows: Rows | None = None
+    choice: Choice,
+    request: Request,
+    title: str,
+    terminal: Terminal,
+    *,
+    verbose: bool,
+    rows: Rows | None = None,
+    submit: Callable[[Remote, Order], Job] = Remote.submit,
 ) -> Outcome:
-    """Run a playbook of the collection as a job, and show how it goes.
+    """Run a playbook of the collection as a job, and show how it goes. ``submit`` is how it becomes one.
 
     It is run once, as it is here. Ctrl-C cancels the job; a signal from elsewhere (the terminal was closed) does not.
     """
     with connected(choice) as remote:
         remote.client.tell = terminal.note
         order = order_of(request, remote.catalog.get(request.playbook))
-        job = remote.submit(order)
+        job = submit(remote, order)
         seen = Outcome()
         try:
             remote.client.patience = PATIENCE
