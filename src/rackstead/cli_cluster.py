@@ -113,6 +113,20 @@ def backup(
     return act(job, "backup", name, variables, How(state, become, check, detach=detach))
 
 
+@command(cluster, epilog="Example: rackstead cluster troubleshoot lab --into reports/")
+def troubleshoot(
+    job: Command,
+    name: ClusterName,
+    into: Annotated[str, _option("--into", metavar="DIR", text="Folder for the archive. (default: troubleshoot)")] = "",
+    become: Become = False,
+    detach: Detach = False,
+    state: State = "",
+) -> int:
+    """Collect reports and logs of all nodes in one archive, and say what is not well, the worst first."""
+    variables = {"microk8s_troubleshoot_into": cli_fleet.whole_path(into or "troubleshoot")}
+    return act(job, "troubleshoot", name, variables, How(state, become, detach=detach))
+
+
 @command(cluster, epilog="Example: rackstead cluster shutdown lab --graceful")
 def shutdown(
     job: Command,
@@ -336,6 +350,8 @@ def done(job: Command, fleet: Fleet | RemoteFleet, verb: str, name: str, given: 
     else:
         flags["submit"] = fleet.submitting(name, verb)
     outcome = job.play(what.workflow, "Comparing" if how.check else what.doing, variables, **flags)
+    if what.workflow == "troubleshoot":
+        return troubles(job, outcome, name)
     if what.workflow != "scan":
         return ended(job, outcome, how.check, name, "cluster")
     if isinstance(fleet, Fleet):
@@ -350,6 +366,16 @@ def ended(job: Command, outcome: Outcome, check: bool, name: str, kind: str) -> 
         word = "would change" if check else "was changed"
         job.terminal.show(f"{name}: {word if changed else 'nothing to do'}")
     return job.finish(view_fleet.named(outcome), {kind: name, "changed": changed})
+
+
+def troubles(job: Command, outcome: Outcome, name: str) -> int:
+    """The findings, and where the archive is. What some node could not do is among them."""
+    packed = [one.result for one in outcome.of("microk8s_inspect") if one.status == "ok" and "text" in one.result]
+    if not packed:
+        return job.finish(view_fleet.named(outcome), {"cluster": name})
+    job.terminal.show(packed[-1]["text"].rstrip(), f"all of it is in {packed[-1]['archive']}")
+    content = {key: packed[-1][key] for key in ("archive", "findings")}
+    return job.end(Exit.OK, [], {"cluster": name, **content})
 
 
 def looked(job: Command, outcome: Outcome, content: Mapping[str, Any]) -> int:

@@ -67,6 +67,13 @@ def _scan(members: Members) -> list[str]:
     return [f"Every machine is asked what it knows; nothing is changed: {names(members, *_ALL)}."]
 
 
+def _troubleshoot(members: Members) -> list[str]:
+    return [
+        f"Every machine inspects itself, and collects its logs: {names(members, *_ALL)}. That takes minutes.",
+        "The reports are fetched and packed into one archive, with the list of what is not well.",
+    ]
+
+
 def _backup(members: Members) -> list[str]:
     return [
         f"The first machine of the control plane that runs is taken: {control(members)}.",
@@ -135,6 +142,7 @@ _ALL = (VOTER, STANDBY, SPARE, CONTROL, WORKER)
 ACTIONS = {
     "setup": Action("Set up", "Setting up", "setup_cluster", _setup, workloads="no workloads, unless an addon is new"),
     "scan": Action("Scan", "Looking", "scan", _scan),
+    "troubleshoot": Action("Troubleshoot", "Collecting", "troubleshoot", _troubleshoot),
     "backup": Action("Back up", "Backing up", "backup_cluster", _backup),
     "upgrade": Action(
         "Upgrade",

@@ -21,6 +21,7 @@ Labels = Annotated[
 ActionName = Literal[
     "setup",
     "scan",
+    "troubleshoot",
     "backup",
     "upgrade",
     "pause",
