@@ -69,8 +69,13 @@ def simulate(
         Path, typer.Option("--scenario", metavar="FILE", help="The outage to play.", show_default=False)
     ],
     sweep: Annotated[bool, typer.Option("--sweep", help="Let the mains return at every second.")] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Draw it, as SVG: the timeline, or the margins of --sweep."),
+    ] = None,
 ) -> int:
     """Play an outage against the rules that decide in a real one. Touches no machine."""
+    from ansible_collections.rackstead.infra.plugins.module_utils.power import picture as pictures
     from ansible_collections.rackstead.infra.plugins.module_utils.power import simulate as simulator
     from ansible_collections.rackstead.infra.plugins.module_utils.power.plan import read_power
 
@@ -78,8 +83,14 @@ def simulate(
     plan = read_power(_document(scenario.parent / case.plan, "plan"))
     simulator.check_scenario(plan, case)
     if sweep:
-        return _swept(told, simulator.sweep(plan, case))
-    verdict = simulator.simulate(plan, case)
+        found = simulator.sweep(plan, case)
+        if picture:
+            _draw(picture, pictures.margins(found))
+        return _swept(told, found)
+    track = pictures.Track()
+    verdict = simulator.simulate(plan, case, track.look if picture else None)
+    if picture:
+        _draw(picture, pictures.timeline(plan, case, verdict, track))
     for one in verdict.decisions:
         told.terminal.show(_line(one))
     told.terminal.show(Text(_words(verdict), style="bold"))
@@ -113,6 +124,15 @@ def monitor(
             newest = max(one.number for one in watcher.latest().values())
             found.turn()
             watcher.wait(newest, plan.poll)
+
+
+def _draw(path: Path, text: str) -> None:
+    from ansible_collections.rackstead.infra.plugins.module_utils.common.atomic import write_atomically
+
+    try:
+        write_atomically(path, text.encode(), mode=0o644)
+    except OSError as error:
+        raise BadUsage(f"--picture: {path} cannot be written: {error.strerror}") from error
 
 
 def _line(one: Decision) -> Text:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -86,13 +86,19 @@ def runtime(ups: Ups, charge: float, load: float) -> float:
     return float(capacity * charge / 100 / load * hours_factor)
 
 
-def simulate(plan: PowerPlan, scenario: Scenario) -> Verdict:
+#: Who is told, at each second: the second, charges and mains by UPS, and what each host does.
+Look = Callable[[int, Mapping[str, float], Mapping[str, bool], Mapping[str, str]], None]
+
+
+def simulate(plan: PowerPlan, scenario: Scenario, look: Look | None = None) -> Verdict:
     """Play the scenario to its end: until all is as it was, something fails, or its time is over."""
     world = _World(plan, scenario)
     last = max((outage.back or scenario.lasts for outage in scenario.outages), default=0)
     now = 0
     for now in range(scenario.lasts + 1):
         world.tick(now)
+        if look:
+            look(now, world.charge, {ups: world.mains(ups, now) for ups in plan.upses}, world.states())
         if world.failure or (now > last + 3 * plan.poll and world.quiet()) or world.settled(now):
             break
     if not world.failure and not world.quiet() and not world.on_battery_for_good(now):
@@ -128,6 +134,19 @@ class _World:
         return not any(
             ups in one.upses and one.lost <= now and (not one.back or now < one.back) for one in self.scenario.outages
         )
+
+    def states(self) -> dict[str, str]:
+        """What each host does: up, stopping, off or starting."""
+        return {
+            name: "stopping"
+            if name in self.stopping
+            else "up"
+            if name in self.running
+            else "starting"
+            if name in self.starting
+            else "off"
+            for name in self.plan.hosts
+        }
 
     def tick(self, now: int) -> None:
         here = {ups: self.mains(ups, now) for ups in self.plan.upses}
