@@ -14,9 +14,7 @@ import itertools
 import json
 import os
 import secrets
-import shlex
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +26,8 @@ from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.client im
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.config import PENDING
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.mark import SHUTDOWN
 from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.parse import CORDONED_BY
-from ansible_collections.rackstead.infra.plugins.module_utils.microk8s.runner import Local
-from testbed.ansible import LOCAL, Playbooks, PlayResult
-from testbed.microk8s import FAST, QUIET, STANDIN, Lab
+from testbed.ansible import Playbooks, PlayResult
+from testbed.microk8s import FAST, QUIET, STANDIN, Lab, own_host
 
 KILLING = STANDIN.with_name("microk8s_killing")
 #: Kill after every so many commands; 0 is for one kill at the command that a case names.
@@ -45,31 +42,12 @@ RUN = "MICROK8S_KILLED_RUN"
 
 
 def host(client: MicroK8s, number: int) -> dict[str, Any]:
-    """A machine as a host of a play: its modules run under its own name, with its own machine-id."""
-    assert isinstance(client.runner, Local)
-    home, name = Path(client.snap_command).parent, client.hostname
+    """A machine as a host of a play, with the commands that can be killed."""
     for command in (client.snap_command, client.command):
         if Path(command).is_symlink():
             Path(command).unlink()
             Path(command).symlink_to(KILLING)
-    identity = home / "machine-id"
-    identity.write_text(f"{number:032x}\n")
-    mine = {key: value for key, value in client.runner.env.items() if key.startswith("MICROK8S_STANDIN_")}
-    words = shlex.join([*(f"{key}={value}" for key, value in mine.items()), sys.executable])
-    bind = f"{{ [ ! -e /etc/machine-id ] || mount --bind {shlex.quote(str(identity))} /etc/machine-id; }}"
-    inner = f'hostname {name} && {bind} && exec env {words} "$@"'
-    python = home / "python"
-    python.write_text(f'#!/bin/sh\nexec unshare --uts --mount sh -c {shlex.quote(inner)} sh "$@"\n')
-    python.chmod(0o755)
-    return {
-        **LOCAL,
-        "ansible_python_interpreter": str(python),
-        "ansible_remote_tmp": str(home / "tmp"),
-        "microk8s_command": client.command,
-        "microk8s_snap_command": client.snap_command,
-        "microk8s_data_dir": str(client.data),
-        "microk8s_address": f"10.0.0.{number}",
-    }
+    return own_host(client, number)
 
 
 class Site:
