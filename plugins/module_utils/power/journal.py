@@ -77,7 +77,7 @@ def _read(path: Path) -> tuple[int, dict[str, Any] | None]:
     """How many bytes are whole lines, and the last of them."""
     whole, last, torn = 0, None, 0
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        checksum, _, text = line.rstrip(b"\n").partition(b" ")
+        checksum, _space, text = line.rstrip(b"\n").partition(b" ")
         good = line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text)
         if good and torn:
             raise Conflict(

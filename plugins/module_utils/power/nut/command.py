@@ -118,5 +118,5 @@ def _ordered(client: Client, ups: str, command: str, params: Mapping[str, Any]) 
         wait_until(lambda: client.outcome(tracking), Deadline(params["wait"]), what=f"{ups} to carry out {command}")
     except Refused as error:
         what = FAILURES.get(error.code, f"upsd refused with {error.code}")
-        raise OperationFailed(f"{command}: {what}", where=ups) from error
+        raise OperationFailed(f"{command}: {what}", where=ups) from None  # its code is told
     return "done"

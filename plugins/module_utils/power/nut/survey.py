@@ -54,7 +54,12 @@ def scan_usb(command: str = SCANNER) -> tuple[list[dict[str, str]], str]:
         return [], f"{command} is not installed, so USB ports were not looked at"
     try:
         done = subprocess.run(
-            [program, "-q", "-U", "-P"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SCAN_TIMEOUT
+            [program, "-q", "-U", "-P"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SCAN_TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return [], f"{command} did not end within {SCAN_TIMEOUT:g} s"
