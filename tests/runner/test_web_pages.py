@@ -25,9 +25,11 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.seal import 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
-from rackstead.jobs.execution import answer_file
+from rackstead.fleet.members import MODULE
+from rackstead.fleet.service import keep_scan
 from rackstead.jobs.ledger import save
 from rackstead.jobs.model import Job, JobState, new_id
+from rackstead.run import TaskResult
 from rackstead.web import sessions
 from rackstead.web.pages import COOKIE, STATIC, VISIT
 from tests.runner.web_site import PATIENCE, Site, browser, provider
@@ -498,8 +500,8 @@ def test_the_fleet_as_it_is_registered(site: Site, visit: Visit) -> None:
     assert urlsplit(page.url).path == "/ui/hardware/work0"
 
 
-def scanned(site: Site) -> str:
-    """A scan of the cluster lab that is over, in which a voter does not answer."""
+def scanned(site: Site) -> None:
+    """A scan of the cluster lab is kept, in which a voter does not answer."""
     members = [{"name": f"node{number}", "role": "voter", "up": number != 2} for number in range(3)]
     nodes = [{"name": name, "ready": name != "node2"} for name in ("node0", "node1", "node2", "work0")]
     known = {
@@ -512,32 +514,22 @@ def scanned(site: Site) -> str:
         "datastore": {"members": members, "quorum": True, "bytes": 52_428_800},
     }
     finding = {"severity": "warning", "what": f"node2 {MARKUP}", "todo": "start it"}
-    told = {"action": "rackstead.infra.microk8s_info", "task": "Look"}
-    results = [
-        {**told, "host": "node0", "status": "ok", "result": {"microk8s": known, "findings": [finding]}},
-        {**told, "host": "node2", "status": "unreachable", "result": {}},
-    ]
-    job = Job(new_id(), "scan", "Scan MicroK8s clusters", {"rackstead_host": "cluster_lab"}, 1.0, "anna")
-    job = replace(job, state=JobState.COMPLETED, started=1.0, ended=9.0, target=["cluster cluster_lab"])
+    found = {"node0": ("ok", {"microk8s": known, "findings": [finding]}), "node2": ("unreachable", {})}
     store = open_store(f"sqlite:{site.folder}/state.db")
-    store.change(lambda change: save(change, job))
+    results = [TaskResult(MODULE, "Look", host, status, result) for host, (status, result) in found.items()]
+    keep_scan(Registry(store), results)
     store.close()
-    path = answer_file(site.folder / "data/jobs" / job.id, job.execution)
-    path.parent.mkdir()
-    path.write_text(json.dumps({"results": results}))
-    return job.id
 
 
 def test_a_cluster_its_members_and_a_shutdown_that_is_confirmed(site: Site, visit: Visit, viewer: str) -> None:
     register(site)
-    scan = scanned(site)
+    scanned(site)
     page = visit("/ui/fleet")
     page.get_by_role("link", name="lab", exact=True).click()
     drawing = page.get_by_role("region", name="Members")
     expect(drawing).to_contain_text("3 voters, 1 worker; node2 is unreachable.")
     assert (drawing.locator("svg circle").count(), drawing.locator("svg rect").count()) == (3, 1)
     look = page.get_by_role("region", name="Last scan")
-    expect(look.locator("a")).to_have_attribute("href", f"/ui/jobs/{scan}")
     for words in ("v1.32.3", "12 days (server.crt)", "50.0 MiB", MARKUP):
         expect(look).to_contain_text(words)
     page.get_by_role("link", name="Shut down", exact=True).click()
