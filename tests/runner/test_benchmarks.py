@@ -60,13 +60,13 @@ def check_figures(found: dict[str, object]) -> None:
 
 SMALL = (
     "--jobs 12 --parallel 4 --runs 1 --stored 120 --seconds 1 --followed 1 --records 8 --rounds 1"
-    " --servers 2 --maas-seconds 1 --nodes 2 --scanned 2 --microk8s-seconds 1"
+    " --servers 2 --maas-seconds 1 --nodes 2"
 ).split()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600)
 def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
-    """No Incus is started for them."""
+    """No Incus is started for them. Clusters of MicroK8s are set up and scanned in tests of their own."""
     figures = tmp_path / "figures.json"
     command = [
         sys.executable,
@@ -79,7 +79,6 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
         "bios",
         "provision",
         "hardware",
-        "microk8s",
         "--json",
         str(figures),
     ]
@@ -95,10 +94,8 @@ def test_the_runners_parts_with_tiny_numbers(tmp_path: Path) -> None:
     assert found[jobs.WHOLE, jobs.OURS]["best"] > found[jobs.FIRST, jobs.OURS]["best"]
     reports = [one for one in document["measures"] if one["by"] == hardware.OURS]
     assert sorted(one["count"] for one in reports) == [1, 2]
-    assert found[microk8s.SETUP, microk8s.SETUP_OURS]["best"] > found[microk8s.SETUP, microk8s.DELAYS]["best"] == 5000
-    assert found[microk8s.SCAN, microk8s.SCAN_OURS]["count"] == 2 and found[microk8s.SCAN, microk8s.FACTS]["best"] > 0
     measured = [one for one in document["targets"] if one["measured"] is not None]
-    assert len(measured) == len(document["targets"]) == 13 and document["rows"] == []
+    assert (len(measured), len(document["targets"])) == (11, 13) and document["rows"] == []
     picture = (tmp_path / "state-stores.svg").read_text()
     assert picture.count("<rect") == 1 + 1 + 3 * len(BACKENDS)  # the ground, the floor and a bar for each
 
