@@ -32,8 +32,9 @@ from ansible_collections.rackstead.infra.plugins.module_utils.state.recordtask i
 
 MODULE = "rackstead.infra.hardware_report"
 # Workers are forked from the process that imports this file: what a store in SQL needs is loaded once for all hosts.
-if opener.default_url().startswith(("sqlite:", "postgresql:")):
-    import_module(f"{opener.__package__}.sqlstore")
+SCHEME = opener.default_url().partition(":")[0]
+if SCHEME in ("sqlite", "postgresql"):
+    import_module(f"{opener.__package__}.sqlstore").load(SCHEME)
 
 
 class ActionModule(ActionBase):

@@ -10,7 +10,10 @@ import datetime
 import functools
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -791,3 +794,13 @@ def test_units_stand_in_the_names_of_fields() -> None:
     }
     # loads have no unit, and a sensor says its own beside the value
     assert numbers == {"Cpu.load_1", "Cpu.load_15", "Sensor.value", "Sensor.high", "Sensor.critical"}
+
+
+@pytest.mark.parametrize(("url", "loaded"), [("sqlite:/nowhere/state.db", "True"), ("file:/nowhere", "False")])
+def test_what_a_store_needs_is_loaded_once_for_all_hosts(url: str, loaded: str) -> None:
+    """Ansible forks a worker for each host from the process that loads the plugin."""
+    plugin = "ansible_collections.rackstead.infra.plugins.action.hardware_report"
+    code = f"import sys, {plugin}; print('sqlalchemy.dialects.sqlite' in sys.modules)"
+    env = {**os.environ, "RACKSTEAD_STATE": url, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == loaded, done.stderr

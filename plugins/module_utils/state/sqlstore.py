@@ -18,9 +18,10 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from heapq import merge
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -51,6 +52,16 @@ RETRY_SECONDS = 60.0
 MOST_LOOKUPS = 20
 PAGE = 1000
 LONGEST_MARK = 200
+
+
+def load(scheme: str) -> None:
+    """Import what a store of this scheme needs, for processes that are forked later.
+
+    Where it is not installed, whoever opens a store says so.
+    """
+    with suppress(ImportError):
+        import_module(f"sqlalchemy.dialects.{scheme}")
+        import_module("sqlalchemy.pool")
 
 
 class SqlBackend:
