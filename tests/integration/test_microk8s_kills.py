@@ -229,3 +229,4 @@ def test_a_killed_playbook_is_run_again(tmp_path: Path, name: str) -> None:
         if not kill_and_run_again(case, tmp_path / str(number), after=number):
             assert number > 1
             return
+        print(f"{name}: killed after {number}, and put right", flush=True)
