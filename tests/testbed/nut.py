@@ -89,6 +89,9 @@ class Nut:
         self.start_upsd()
         for ups in self.upses:
             self.wait_for(ups, "[A-Z]", what="a first reading")
+            given = self.upses[ups]
+            for name in () if isinstance(given, str) else given:  # upsd hears of them one by one
+                self.wait_for(ups, ".", variable=name, what=f"{name} of {ups}")
 
     def start_driver(self, ups: str) -> None:
         self._start(ups, DRIVER, "-a", ups)
@@ -251,8 +254,8 @@ class Meddler:
         with suppress(OSError):  # either side hung up
             while data := server.recv(self.piece):
                 passed = data if left is None else data[:left]
+                self.passed += len(passed)  # before whoever reads them may look at it
                 client.sendall(passed)
-                self.passed += len(passed)
                 if left is not None:
                     left -= len(passed)
                     if len(passed) < len(data):
