@@ -117,7 +117,7 @@ def _stop(members: Members) -> list[str]:
     return [
         f"The workers are stopped, all at once: {workers(members)}.",
         f"The control plane is stopped, one machine after the other: {down_order(members)}.",
-        "The API is gone from when the quorum is lost. Nothing is disabled at boot; machines are switched off only where the cluster's microk8s_power_off says so.",
+        "The API is gone from when the quorum is lost. Nothing is disabled at boot; machines go off only where microk8s_power_off says so.",
     ]
 
 
